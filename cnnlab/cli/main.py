@@ -1,0 +1,78 @@
+"""The program around the commands: every ending becomes an exit code, every error one short block."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from typer.exceptions import TyperException
+
+from cnnlab.errors import CnnlabError, UsageError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `cnnlab` with `argv` (the process's own by default) and return the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    _make_streams_safe()
+    try:
+        return _run(arguments)
+    except CnnlabError as error:
+        return _fail(error, arguments)
+    except TyperException as error:
+        if not error.message:  # `cnnlab` alone: Typer has shown the help and has nothing to say
+            return UsageError.exit_code
+        return _fail(UsageError(error.format_message(), hint=_usage_hint(error)), arguments)
+    except BrokenPipeError:
+        # The reader has gone (`| head`): nothing more can be said to it, and Python must not try at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001  # the outermost frame: whatever arrives here is a bug of ours
+        return _fail_as_bug(error, arguments)
+
+
+def _run(arguments: list[str]) -> int:
+    from cnnlab.cli.app import app
+
+    code = app(args=arguments, prog_name="cnnlab", standalone_mode=False)
+    sys.stdout.flush()
+    return code if isinstance(code, int) else 0
+
+
+def _make_streams_safe() -> None:
+    """Let output survive an ASCII or GBK terminal: what it cannot show becomes `?`, never a crash."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def _asked(arguments: Sequence[str], long: str, short: str | None = None) -> bool:
+    """Whether a flag was typed; needed where parsing itself failed and no command ever ran."""
+    words = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return any(
+        word == long or (short is not None and len(word) > 1 and word[0] == "-" != word[1] and short in word[1:])
+        for word in words
+    )
+
+
+def _usage_hint(error: TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "cnnlab"
+    return f"See: {command} --help"
+
+
+def _fail(error: CnnlabError, arguments: Sequence[str]) -> int:
+    from cnnlab.cli.render.console import render_error
+
+    if _asked(arguments, "--verbose", "v"):
+        traceback.print_exception(error, file=sys.stderr)
+    render_error(error, as_json=_asked(arguments, "--json"))
+    return error.exit_code
+
+
+def _fail_as_bug(error: Exception, arguments: Sequence[str]) -> int:
+    wrapped = CnnlabError(
+        f"a bug in cnnlab: {type(error).__name__}: {error}",
+        hint="Please report it with the output of the same command and -v",
+    )
+    wrapped.__cause__ = error
+    return _fail(wrapped, arguments)

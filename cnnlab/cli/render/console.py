@@ -1,0 +1,73 @@
+"""The two consoles of a command: results on stdout, talk on stdout too, or on stderr where `--json` owns stdout."""
+
+import json
+import sys
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from cnnlab.errors import CnnlabError
+from cnnlab.text import printable
+
+PIPE_WIDTH = 100
+"""Columns used where there is no terminal to ask (a pipe, a file), unless COLUMNS says otherwise."""
+
+
+def make_console(*, stderr: bool = False, quiet: bool = False) -> Console:
+    """A console that neither guesses markup nor highlights, and keeps a sensible width without a terminal."""
+    console = Console(stderr=stderr, quiet=quiet, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    if not console.is_terminal and "COLUMNS" not in console._environ:
+        console.width = PIPE_WIDTH
+    return console
+
+
+class Output:
+    """Where a command speaks: `talk` for people (a rich console), `result` for the one JSON document."""
+
+    def __init__(self, *, json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
+        self.json, self.quiet, self.verbose = json, quiet, verbose
+        self.talk = make_console(stderr=json, quiet=quiet)
+
+    def say(self, *renderables: RenderableType) -> None:
+        """Print for people; plain strings are taken literally, never as markup."""
+        for renderable in renderables:
+            self.talk.print(renderable)
+
+    def result(self, document: dict[str, Any]) -> None:
+        """With `--json`, print the document; otherwise nothing (the command has rendered it for people)."""
+        if self.json:
+            write_json(document)
+
+
+def write_json(document: dict[str, Any]) -> None:
+    """One JSON document on stdout: ASCII, so that it survives any encoding; NaN and infinity are refused."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=True, allow_nan=False, indent=2) + "\n")
+
+
+def render_error(error: CnnlabError, *, as_json: bool) -> None:
+    """One short block on stderr: what happened, what to do. With `--json`, one document on stdout instead."""
+    if as_json:
+        write_json(
+            {
+                "error": {
+                    "code": error.exit_code,
+                    "kind": error.kind,
+                    "message": error.message,
+                    "hint": error.hint,
+                }
+            }
+        )
+        return
+    console = make_console(stderr=True)
+    block = Text()
+    block.append("error: ", style="bold red")
+    block.append(_lines(error.message))
+    if error.hint:
+        block.append("\n" + _lines(error.hint), style="cyan")
+    console.print(block, soft_wrap=True)
+
+
+def _lines(message: str) -> str:
+    """A second line of defence behind the core's own escaping; our own line breaks are kept."""
+    return "\n".join(printable(line) for line in message.split("\n"))

@@ -1,0 +1,37 @@
+"""Text of strangers made safe to show, and the nearest valid name for a wrong one."""
+
+import difflib
+import unicodedata
+from collections.abc import Iterable
+
+# Cc control, Cf format (bidirectional overrides), Cs lone surrogates of undecodable file names, Zl/Zp line breaks.
+_UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def printable(text: object) -> str:
+    r"""`text` with every control, format and surrogate character written as an escape such as `\x1b`.
+
+    Every file name, class name, label or key that came from outside goes through here before it is put into a
+    message, a table, a figure or a report. (Rich markup is no danger: the renderers never parse such text.)
+    """
+    return "".join(
+        char.encode("unicode_escape").decode("ascii") if unicodedata.category(char) in _UNSAFE_CATEGORIES else char
+        for char in str(text)
+    )
+
+
+def nearest(word: str, choices: Iterable[str], count: int = 3) -> list[str]:
+    """The valid names most like a wrong one, best first; empty when none is near."""
+    names = sorted(set(choices))
+    lowered = {name.lower(): name for name in names}
+    matches = difflib.get_close_matches(word.lower(), lowered, n=count, cutoff=0.5)
+    return [lowered[match] for match in matches]
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """A hint: the nearest names, or the whole list when none is near."""
+    names = sorted(set(choices))
+    near = nearest(word, names)
+    if near:
+        return "Did you mean " + " or ".join(near) + "?"
+    return "Valid: " + ", ".join(names)
