@@ -1,0 +1,62 @@
+"""The program around the commands: exit codes, the error block, JSON on failure."""
+
+import pytest
+
+from cnnlab import __version__, errors
+
+
+def test_version(cli):
+    assert cli("--version").out == f"cnnlab {__version__}\n"
+
+
+def test_no_arguments_show_the_help_and_exit_2(cli):
+    ended = cli()
+    assert ended.code == 2
+    assert "cnnlab train --arch cnn" in ended.out
+    assert ended.err == ""
+
+
+def test_an_unknown_command_is_wrong_usage(cli):
+    ended = cli("trian")
+    assert ended.code == 2
+    assert ended.out == ""
+    assert "trian" in ended.err
+    assert "cnnlab --help" in ended.err
+
+
+def test_failure_with_json_is_one_document_on_stdout(cli):
+    ended = cli("train", "--json", "--no-such-flag")
+    assert ended.code == 2
+    assert ended.err == ""
+    assert ended.json["error"].keys() == {"code", "kind", "message", "hint"}
+    assert ended.json["error"]["code"] == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.CnnlabError, 1),
+        (errors.UsageError, 2),
+        (errors.RecipeError, 2),
+        (errors.DataError, 3),
+        (errors.PictureError, 3),
+        (errors.CheckpointError, 3),
+        (errors.MachineError, 4),
+        (errors.NumericError, 5),
+    ],
+)
+def test_exit_codes_are_the_documented_ones(error, code):
+    assert error("message").exit_code == code
+
+
+def test_a_stop_carries_the_signal_in_its_exit_code():
+    assert errors.Stopped("stopped", signal_number=2).exit_code == 130
+    assert errors.Stopped("stopped", signal_number=15).exit_code == 143
+
+
+def test_help_of_every_command_imports_nothing_heavy(cli_process):
+    for command in ("train", "compare", "evaluate", "gradcheck", "filter"):
+        ended = cli_process(command, "--help", PYTHONPROFILEIMPORTTIME="1")
+        assert ended.code == 0
+        for heavy in ("torch", "numpy", "matplotlib", "sklearn", "pydantic"):
+            assert f" {heavy}\n" not in ended.err, f"cnnlab {command} --help imports {heavy}"

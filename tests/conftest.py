@@ -1,0 +1,83 @@
+"""What every test may use: the program in this process, and a world of its own (no home, no network, no data)."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cnnlab.cli.main import main
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: exit code, stdout, stderr."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one document on stdout; fails where stdout holds anything else."""
+        return json.loads(self.out)
+
+
+@pytest.fixture(autouse=True)
+def own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Each test has its own current folder, cache and data folder, a fixed width, no colour and no network."""
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("CNNLAB_CACHE", str(tmp_path / "cache"))
+    for name in ("CNNLAB_DATA", "CNNLAB_MIRROR", "CNNLAB_NO_FALLBACK"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(socket.socket, "connect", _local_only(socket.socket.connect))
+    return work
+
+
+def _local_only(connect: Callable[..., Any]) -> Callable[..., Any]:
+    def guarded(self: socket.socket, address: Any) -> Any:
+        host = address[0] if isinstance(address, tuple) else "local"
+        if host not in ("127.0.0.1", "::1", "localhost", "local"):
+            raise OSError(f"network is closed in tests: {address}")
+        return connect(self, address)
+
+    return guarded
+
+
+@pytest.fixture
+def cli(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Run `cnnlab ARGUMENTS` in this process."""
+
+    def run(*arguments: object) -> Ended:
+        capfd.readouterr()
+        code = main([str(argument) for argument in arguments])
+        captured = capfd.readouterr()
+        return Ended(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def cli_process() -> Callable[..., Ended]:
+    """Run `cnnlab ARGUMENTS` as a process of its own: slower; for imports, encodings, signals."""
+
+    def run(*arguments: object, timeout: float = 120, **environment: str) -> Ended:
+        ended = subprocess.run(
+            [sys.executable, "-m", "cnnlab", *map(str, arguments)],
+            capture_output=True,
+            timeout=timeout,
+            env={**os.environ, **environment},
+        )
+        return Ended(ended.returncode, ended.stdout.decode(errors="replace"), ended.stderr.decode(errors="replace"))
+
+    return run
