@@ -1,0 +1,256 @@
+"""Pictures read from strangers' files: known formats only, size checked before decoding, nothing lost in silence.
+
+Pillow decodes; this module decides what may be decoded. It knows five formats by their first bytes, reads the header,
+refuses too many pixels before any of them is decoded, and refuses what Pillow would cut to 8 bits without a word.
+"""
+
+import importlib
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from cnnlab.errors import MachineError, PictureError
+from cnnlab.text import printable
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MAX_PIXELS = 300_000_000
+"""Largest picture read, in pixels: above the largest cameras of 2026, below what fills a laptop's memory."""
+
+SUFFIXES = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WebP",
+    ".bmp": "BMP",
+}
+"""Endings of the files that are read and written, and the format that each means."""
+
+_FORMATS = "PNG, JPEG, TIFF, WebP or BMP"
+_TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture.
+
+    `pixels` (H, W, 1 or 3): uint8, or uint16 for 16-bit gray. `alpha` (H, W) uint8, or None where the picture is
+    opaque. `format` as in `SUFFIXES`. `icc_profile` describes `pixels`; None where there is none, or none that
+    still fits them.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None = None
+    format: str = "PNG"
+    icc_profile: bytes | None = None
+
+
+def read_picture(path: Path) -> Picture:
+    """Read a picture in its own depth, upright (EXIF rotation applied), with its alpha; the first frame of several.
+
+    Palette and CMYK pictures become RGB; 1-bit ones 8-bit gray.
+
+    Raises:
+        PictureError: no such file, not one of the five formats, too many pixels, damaged, or of a kind that Pillow
+            cannot read without loss (16-bit colour, 32-bit and floating-point TIFF).
+        MachineError: the file may not be read.
+    """
+    with _decoded(path) as (image, format_name):
+        icc_profile = image.info.get("icc_profile")
+        if image.mode.startswith("I;16"):
+            return Picture(_sixteen_bit(image), None, format_name, icc_profile)
+        flat, alpha = _flat(image)
+        kept = icc_profile if image.mode in ("L", "LA", "RGB", "RGBA", "P") else None
+        return Picture(_as_array(flat), alpha, format_name, kept)
+
+
+def read_rgb_or_gray(source: Path | bytes, *, mode: Literal["L", "RGB"] | None = None) -> np.ndarray:
+    """Read a picture for a data set: uint8 (H, W, 1) for gray, (H, W, 3) for colour, upright.
+
+    `mode` asks for gray ("L", luma of ITU-R BT.601) or colour ("RGB"); None takes what the picture is. Palette and
+    CMYK pictures become RGB; transparency is laid on white; 16-bit gray is scaled to 8 bits (v · 255 / 65535).
+
+    Raises:
+        PictureError, MachineError: as `read_picture`.
+    """
+    with _decoded(source) as (image, _):
+        if image.mode.startswith("I;16"):
+            gray = np.rint(_sixteen_bit(image) * (255 / 65535)).astype(np.uint8)  # (H, W, 1)
+            return np.repeat(gray, 3, axis=2) if mode == "RGB" else gray
+        flat, alpha = _flat(image)
+        if alpha is not None:
+            from PIL import Image
+
+            white = Image.new(flat.mode, flat.size, "white")
+            white.paste(flat, mask=Image.fromarray(alpha))
+            flat = white
+        return _as_array(flat if mode is None else flat.convert(mode))
+
+
+def _flat(image: "Image") -> tuple["Image", np.ndarray | None]:
+    """The picture as L or RGB without its alpha, and the alpha (H, W) uint8, or None where all is opaque."""
+    gray = image.mode in ("1", "L", "LA", "La")
+    if not image.has_transparency_data:
+        return image.convert("L" if gray else "RGB"), None
+    both = image.convert("LA" if gray else "RGBA")
+    alpha = np.array(both.getchannel("A"))
+    # Dropped, not composited: the colours stay as stored, and the alpha says how much they count.
+    flat = both.getchannel("L") if gray else both.convert("RGB")
+    return flat, None if alpha.min() == 255 else alpha
+
+
+def _as_array(image: "Image") -> np.ndarray:
+    pixels = np.array(image)  # (H, W) or (H, W, 3), a copy that outlives the file
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+def _sixteen_bit(image: Any) -> np.ndarray:
+    pixels = np.array(image).astype(np.uint16, copy=False)[:, :, None]  # (H, W, 1)
+    if image.format == "TIFF" and image.tag_v2.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        return 65535 - pixels  # Pillow turns 8-bit gray of this kind round, but not 16-bit
+    return pixels
+
+
+@contextmanager
+def _decoded(source: Path | bytes) -> Iterator[tuple["Image", str]]:
+    """The decoded, upright picture and its format's name, while the file is open."""
+    name = "the picture" if isinstance(source, bytes) else printable(source)
+    with _opened(source, name) as file:
+        try:
+            image, format_name = _header(file, name)
+            _check_header(image, name)
+            image.load()
+            upright = _upright(image)
+        except (PictureError, MachineError):
+            raise
+        except MemoryError:
+            raise MachineError(f"{name} does not fit into the memory", hint="Make the picture smaller first") from None
+        except Exception as error:  # Pillow's plugins meet damaged bytes with any class of error
+            if isinstance(error, OSError) and error.errno is not None:
+                raise MachineError(f"cannot read {name}: {error.strerror}") from error
+            raise PictureError(
+                f"{name} is damaged or cut short: {printable(error) or type(error).__name__}",
+                hint="Open it in an image viewer; copy or download it again",
+            ) from error
+        yield upright, format_name
+
+
+@contextmanager
+def _opened(source: Path | bytes, name: str) -> Iterator[IO[bytes]]:
+    if isinstance(source, bytes):
+        yield io.BytesIO(source)
+        return
+    try:
+        file = source.open("rb")
+    except (FileNotFoundError, NotADirectoryError):
+        raise PictureError(f"no such file: {name}", hint="Check the spelling and the current folder") from None
+    except IsADirectoryError:
+        raise PictureError(f"{name} is a folder, expected a picture") from None
+    except ValueError as error:  # a NUL in the name
+        raise PictureError(f"no file can have the name {name}: {error}") from None
+    except OSError as error:
+        if source.is_dir():  # what Windows says about a folder is "permission denied"
+            raise PictureError(f"{name} is a folder, expected a picture") from None
+        raise MachineError(f"cannot read {name}: {error.strerror}") from error
+    with file:
+        yield file
+
+
+def _header(file: IO[bytes], name: str) -> tuple[Any, str]:
+    """Pillow's image with the header read and no pixel decoded.
+
+    The format's own reader is called instead of `Image.open`, whose bomb check knows another limit, warns, and
+    loads every plugin there is where the ending of the name misleads.
+    """
+    start = file.read(16)
+    file.seek(0)
+    if not start:
+        raise PictureError(f"{name} is empty, expected a picture ({_FORMATS})")
+    format_name, module, reader = _reader_of(start)
+    if not reader:
+        raise PictureError(
+            f"{name} is not a picture of a known format: expected {_FORMATS}, received a file that starts with "
+            f"{start[:8]!r}",
+            hint="Save it as PNG in an image editor first",
+        )
+    return getattr(importlib.import_module(f"PIL.{module}"), reader)(file), format_name
+
+
+def _reader_of(start: bytes) -> tuple[str, str, str]:
+    if start.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG", "PngImagePlugin", "PngImageFile"
+    if start.startswith(b"\xff\xd8\xff"):
+        return "JPEG", "JpegImagePlugin", "JpegImageFile"
+    if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "TIFF", "TiffImagePlugin", "TiffImageFile"
+    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
+        return "WebP", "WebPImagePlugin", "WebPImageFile"
+    # "BM" alone is too little: text may begin with it. The header's size says which BMP it is.
+    if start[:2] == b"BM" and len(start) == 16 and start[14] in (12, 40, 52, 56, 64, 108, 124) and not start[15]:
+        return "BMP", "BmpImagePlugin", "BmpImageFile"
+    return "", "", ""
+
+
+def _check_header(image: Any, name: str) -> None:
+    """Refuse what is too large, and what Pillow would open as 8-bit colour though it is deeper."""
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise PictureError(
+            f"{name} declares {width:,}×{height:,} pixels: at most {MAX_PIXELS:,} pixels are read",
+            hint="Cut or scale it down first",
+        )
+    gray16 = image.mode.startswith("I;16")
+    if gray16 and "transparency" in image.info:
+        raise _lossy(name, "16-bit gray with a transparent level")
+    if not gray16 and image.mode not in (
+        "1",
+        "L",
+        "LA",
+        "La",
+        "P",
+        "PA",
+        "RGB",
+        "RGBA",
+        "RGBa",
+        "RGBX",
+        "CMYK",
+        "YCbCr",
+    ):
+        raise _lossy(name, f"pixels of Pillow's mode {image.mode}")
+    if not gray16 and _bits(image) > 8:
+        raise _lossy(name, f"{_bits(image)} bits a channel")
+
+
+def _bits(image: Any) -> int:
+    """Bits a channel as the header has them; Pillow's mode forgets them for colour."""
+    if image.format == "TIFF":
+        return max(np.atleast_1d(image.tag_v2.get(_TIFF_BITS, 8)).tolist())
+    return 16 if image.format == "PNG" and any(";16" in str(tile.args) for tile in image.tile) else 8
+
+
+def _lossy(name: str, received: str) -> PictureError:
+    return PictureError(
+        f"{name} cannot be read without loss: expected 8 bits a channel, or 16-bit gray; received {received}",
+        hint="Save it with 8 bits a channel first",
+    )
+
+
+def _upright(image: "Image") -> "Image":
+    """The picture turned as its EXIF orientation says; unreadable EXIF turns nothing."""
+    try:
+        orientation = image.getexif().get(0x0112, 1)
+    except Exception:  # noqa: BLE001  # EXIF is a TIFF of its own, damaged as often as the picture
+        return image
+    if orientation not in range(2, 9):
+        return image
+    from PIL import ImageOps
+
+    return ImageOps.exif_transpose(image)
