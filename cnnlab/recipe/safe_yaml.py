@@ -76,7 +76,7 @@ class _Builder:
     def build(self, events: Iterator[yaml.Event]) -> Document:
         documents = 0
         for event in events:
-            line = event.start_mark.line + 1
+            line = event.start_mark.line + 1 if event.start_mark else 1
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
@@ -99,8 +99,8 @@ class _Builder:
                     self.stack[-1].weight += closed.weight
         return self.document
 
-    def add_alias(self, anchor: str, line: int) -> None:
-        if anchor not in self.anchors:
+    def add_alias(self, anchor: str | None, line: int) -> None:
+        if anchor is None or anchor not in self.anchors:
             raise self.error(line, f"the alias *{printable(anchor)} stands for nothing defined before it")
         value, weight = self.anchors[anchor]
         self.add(value, str(value), line, None, weight=weight)

@@ -1,0 +1,65 @@
+"""A user's own `nn.Module`: `FILE.py:Class`. Its code runs, so whoever calls this has asked the person first."""
+
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+
+from torch import nn
+
+from cnnlab.errors import DataError, UsageError
+from cnnlab.models.options import UserOptions
+from cnnlab.text import did_you_mean, printable
+
+
+def build(options: UserOptions, in_channels: int, num_classes: int, image_size: tuple[int, int]) -> nn.Module:
+    """`Class(in_channels=…, num_classes=…, image_size=…, **options)`: (N, C, H, W) to (N, num_classes).
+
+    `image_size` is one number for square images and (height, width) for others.
+
+    Raises:
+        UsageError: no such file or class, or a constructor that does not take these arguments.
+        DataError: the file fails when it is run.
+    """
+    file, _, name = options.arch.rpartition(":")
+    cls = _load(Path(file), name)
+    height, width = image_size
+    arguments = {
+        "in_channels": in_channels,
+        "num_classes": num_classes,
+        "image_size": height if height == width else image_size,
+        **(options.model_extra or {}),
+    }
+    try:
+        inspect.signature(cls).bind(**arguments)
+    except TypeError as error:
+        raise UsageError(
+            f"{printable(options.arch)}: {error}",
+            hint="The class is called with in_channels, num_classes, image_size and the options of the spec",
+        ) from None
+    net = cls(**arguments)
+    if not isinstance(net, nn.Module):
+        raise UsageError(f"{printable(options.arch)} is no torch.nn.Module but a {type(net).__name__}")
+    return net
+
+
+def _load(file: Path, name: str) -> type:
+    if not file.is_file():
+        raise UsageError(f"no such file: {printable(file)}", hint="Write FILE.py:Class")
+    module_name = f"cnnlab_user_{file.stem}"
+    spec = importlib.util.spec_from_file_location(module_name, file)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{printable(file)} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # dataclasses and annotations look their module up by name
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise DataError(
+            f"{printable(file)} fails when it is run: {type(error).__name__}: {printable(error)}"
+        ) from error
+    cls = getattr(module, name, None)
+    if not isinstance(cls, type):
+        classes = [key for key, value in vars(module).items() if isinstance(value, type)]
+        raise UsageError(f"{printable(file)} has no class {printable(name)}", hint=did_you_mean(name, classes))
+    return cls

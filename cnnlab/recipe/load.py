@@ -1,0 +1,324 @@
+"""From what was typed to a checked recipe: find, layer, validate, explain, dump."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from cnnlab.errors import MachineError, RecipeError, UsageError
+from cnnlab.models import ARCHITECTURES, registry
+from cnnlab.recipe import safe_yaml
+from cnnlab.recipe.schema import Recipe
+from cnnlab.recipe.spec import Scalar, Spec, parse_options
+from cnnlab.text import did_you_mean, nearest, printable
+
+KeyPath = tuple[str | int, ...]
+
+# From a checkout the recipes lie beside the package, in a wheel inside it.
+_FOLDERS = (Path(__file__).parents[1] / "recipes", Path(__file__).parents[2] / "recipes")
+
+SHORT_FLAGS: Mapping[str, KeyPath] = {
+    "--data": ("data", "name"),
+    "--epochs": ("train", "epochs"),
+    "--batch-size": ("train", "batch_size"),
+    "--lr": ("optim", "lr"),
+    "--seed": ("seed",),
+    "--precision": ("train", "precision"),
+    "--threads": ("threads",),
+}
+
+
+@dataclass
+class Layers:
+    """Recipe keys laid over one another, later ones winning, each with the place it came from."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    sources: dict[KeyPath, str] = field(default_factory=dict)
+    user_file: Path | None = None
+    """The recipe file that names a Python file, if one does: its code must not run unasked."""
+
+    def lay(self, path: KeyPath, value: Any, source: str) -> None:
+        """Set one key, or a whole section key by key."""
+        if isinstance(value, dict) and path in ((), ("data",), ("data", "augment"), ("train",), ("optim",), ("model",)):
+            for key, item in value.items():
+                self.lay((*path, key), item, source)
+            return
+        if path == ("model", "arch"):
+            self._change_architecture(value)
+        target = self.values
+        for key in path[:-1]:
+            target = target.setdefault(str(key), {})
+            if not isinstance(target, dict):
+                raise RecipeError(f"{source}: {_dotted(path[:-1])} is a section, received {printable(target)!r}")
+        target[str(path[-1])] = value
+        self.sources[path] = source
+        if path == ("train", "epochs"):
+            # Whoever asks for epochs means them: the floor of an earlier layer no longer counts.
+            self.values["train"].pop("min_steps", None)
+
+    def _change_architecture(self, arch: Any) -> None:
+        """Another architecture keeps only those options of the one before that it has itself."""
+        model = self.values.get("model", {})
+        if model.get("arch") in (None, arch) or not isinstance(arch, str):
+            return
+        known = set(registry.find(arch).options.model_fields)
+        self.values["model"] = {key: value for key, value in model.items() if key in known}
+
+
+def shipped() -> dict[str, Path]:
+    """The shipped recipes by name."""
+    for folder in _FOLDERS:
+        if folder.is_dir():
+            return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {}
+
+
+def is_recipe_file(name: str) -> bool:
+    """Whether a name means a recipe file of the user's."""
+    return name.lower().endswith((".yaml", ".yml"))
+
+
+def resolve(
+    *,
+    arch: Spec | None = None,
+    recipe: str | None = None,
+    settings: Iterable[str] = (),
+    flags: Mapping[str, Scalar] | None = None,
+    trust_code: bool = False,
+) -> Recipe:
+    """The recipe that a command line means: built-in defaults, `recipe`, the spec, `--set`, the short flags.
+
+    Args:
+        arch: the spec of `--arch`: an architecture, or a recipe's name or file; a shipped recipe of an architecture's
+            own name is what that name stands for, unless `recipe` is given.
+        recipe: `--recipe`, a shipped recipe's name or a file.
+        settings: `section.key=value` of each `--set`.
+        flags: the short flags that were given, by their name (`--epochs`).
+        trust_code: whether a recipe may name a Python file.
+
+    Raises:
+        RecipeError, UsageError: unknown names, keys or values, with where they stand and the nearest valid ones.
+    """
+    layers = Layers()
+    if recipe is not None:
+        _lay_recipe(layers, recipe)
+    if arch is not None:
+        _lay_spec(layers, arch, keep=recipe is not None)
+    for setting in settings:
+        for key, value in parse_options(setting).items():
+            layers.lay(tuple(key.split(".")), value, "--set")
+    for flag, value in (flags or {}).items():
+        layers.lay(SHORT_FLAGS[flag], value, flag)
+    if layers.user_file is not None and not trust_code:
+        raise UsageError(
+            f"{printable(layers.user_file)} names a Python file, whose code would run",
+            hint="Read that file; if you trust it, add --trust-code",
+        )
+    return build(layers)
+
+
+def from_file(path: Path) -> Recipe:
+    """A recipe from one file alone, such as a run's own."""
+    layers = Layers()
+    _lay_recipe(layers, str(path))
+    return build(layers)
+
+
+def _lay_recipe(layers: Layers, name: str) -> None:
+    path = _find_recipe(name)
+    document = safe_yaml.load_yaml(_read(path), str(path))
+    if not isinstance(document.value, dict):
+        found = "nothing" if document.value is None else f"a {_kind(document.value)}"
+        raise RecipeError(
+            f"{printable(path)}: expected sections (data, model, train, optim), received {found}",
+            hint="See the shipped ones: cnnlab train --list",
+        )
+    _lay_document(layers, document, path)
+
+
+def _lay_document(layers: Layers, document: safe_yaml.Document, path: Path) -> None:
+    """Lay a document key by key, so that each remembers its line."""
+    values = _absolute_user_file(document.value, path)
+    if values is not document.value:
+        layers.user_file = path
+
+    def walk(value: Any, at: KeyPath) -> None:
+        if isinstance(value, dict) and len(at) < 3 and at[:2] != ("model", "layers"):
+            if at and not value:
+                layers.lay(at, {}, f"{printable(path)}, line {document.lines.get(at, 1)}")
+            # The architecture first: it decides which other options of `model` there are.
+            for key in sorted(value, key=lambda key: (at == ("model",) and key != "arch",)):
+                walk(value[key], (*at, key))
+        else:
+            layers.lay(at, value, f"{printable(path)}, line {document.lines.get(at, 1)}")
+
+    walk(values, ())
+
+
+def _absolute_user_file(values: dict[str, Any], recipe: Path) -> dict[str, Any]:
+    """The same values, a `FILE.py:Class` made relative to the recipe's own folder; the same object where none is."""
+    model = values.get("model")
+    arch = model.get("arch") if isinstance(model, dict) else None
+    if not isinstance(arch, str) or not registry.is_user_file(arch):
+        return values
+    return {**values, "model": {**model, "arch": str(recipe.parent / arch)}}  # type: ignore[dict-item]
+
+
+def _lay_spec(layers: Layers, spec: Spec, *, keep: bool) -> None:
+    """Lay a spec over what is there: its name as a recipe or an architecture, then its inline keys."""
+    source = f"the spec {printable(spec.name)}"
+    if is_recipe_file(spec.name) or (spec.name in shipped() and not (keep and spec.name in ARCHITECTURES)):
+        _lay_recipe(layers, spec.name)
+    else:
+        try:
+            registry.find(spec.name)
+        except UsageError as error:
+            names = [*ARCHITECTURES, *shipped(), "torchvision:NAME", "FILE.py:Class"]
+            raise UsageError(error.message, hint=did_you_mean(spec.name, names)) from None
+        layers.lay(("model", "arch"), spec.name, source)
+    for key, value in spec.options.items():
+        path = tuple(key.split(".")) if "." in key else ("model", key)
+        layers.lay(path, value, source)
+
+
+def _find_recipe(name: str) -> Path:
+    if is_recipe_file(name):
+        return Path(name)
+    recipes = shipped()
+    if name not in recipes:
+        raise UsageError(
+            f"unknown recipe {printable(name)!r}", hint=did_you_mean(name, recipes) + "  A file ends in .yaml"
+        )
+    return recipes[name]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(safe_yaml.MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise UsageError(f"no such recipe: {printable(path)}", hint="Shipped ones: cnnlab train --list") from None
+    except OSError as error:
+        raise MachineError(f"cannot read {printable(path)}: {error.strerror}") from None
+
+
+def build(layers: Layers) -> Recipe:
+    """Validate what was laid.
+
+    Raises:
+        RecipeError: with every fault, where it stands, what was expected and the nearest valid keys.
+    """
+    values = dict(layers.values)
+    model = values.get("model", {"arch": "cnn"})
+    if not isinstance(model, dict):
+        raise RecipeError(f"model: expected a section, received {printable(model)!r}")
+    faults: list[str] = []
+    model.setdefault("arch", "cnn")
+    if not isinstance(model["arch"], str):
+        raise RecipeError(f"model.arch: expected a name, received {printable(model['arch'])!r}")
+    try:
+        options_type = registry.find(model["arch"]).options
+    except UsageError as error:
+        raise RecipeError(_at(layers, ("model", "arch")) + error.message, hint=error.hint) from None
+    try:
+        values["model"] = options_type.model_validate(_without_none(model, options_type))
+    except ValidationError as error:
+        faults += [_explain(layers, ("model",), details, options_type) for details in error.errors()]
+        values.pop("model")
+    try:
+        recipe = Recipe.model_validate(_without_none(values, Recipe))
+    except ValidationError as error:
+        faults += [_explain(layers, (), details, Recipe) for details in error.errors()]
+    if faults:
+        raise RecipeError("\n".join(faults), hint="All keys with their values: cnnlab train --print-recipe")
+    return recipe
+
+
+def _without_none(values: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """`none` typed for a number that may be absent means absent."""
+    plain: dict[str, Any] = {}
+    for key, value in values.items():
+        known = model.model_fields.get(key)
+        if isinstance(value, dict) and known is not None and _is_section(known.annotation):
+            plain[key] = _without_none(value, known.annotation)  # type: ignore[arg-type]
+        elif value == "none" and known is not None and _admits_none(known.annotation):
+            plain[key] = None
+        else:
+            plain[key] = value
+    return plain
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _admits_none(annotation: Any) -> bool:
+    return type(None) in getattr(annotation, "__args__", ())
+
+
+def _explain(layers: Layers, prefix: KeyPath, details: ErrorDetails, model: type[BaseModel]) -> str:
+    """One fault in one line: place, key, what was expected, what was received."""
+    path = (*prefix, *details["loc"])
+    # Members of a union ("auto" or a number) are named in the location; the key ends before them.
+    key = tuple(part for part in path if isinstance(part, str | int) and str(part).isidentifier())
+    while len(key) > 1 and not _is_laid(layers, key):
+        key = key[:-1]
+    place = _at(layers, key)
+    if details["type"] == "extra_forbidden":
+        near = nearest(str(path[-1]), _keys_beside(path, model, len(prefix)))
+        advice = f"; did you mean {' or '.join(near)}?" if near else ""
+        valid = "" if near else f"; valid: {', '.join(_keys_beside(path, model, len(prefix)))}"
+        return f"{place}unknown key {printable(_dotted(path))}{advice}{valid}"
+    if not key or (details["type"] == "value_error" and not details["loc"]):
+        return f"{place}{details['msg'].removeprefix('Value error, ')}"
+    expected = details["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    received = json.dumps(details["input"], ensure_ascii=False, default=str)
+    return f"{place}{_dotted(key)}: expected {expected}, received {printable(received)}"
+
+
+def _keys_beside(path: KeyPath, model: type[BaseModel], skip: int) -> list[str]:
+    """The valid keys of the section that holds `path`."""
+    for key in path[skip:-1]:
+        found = model.model_fields.get(str(key))
+        if found is None or not _is_section(found.annotation):
+            break
+        model = found.annotation  # type: ignore[assignment]
+    return list(model.model_fields)
+
+
+def _is_laid(layers: Layers, path: KeyPath) -> bool:
+    return any(known[: len(path)] == path for known in layers.sources)
+
+
+def _at(layers: Layers, path: KeyPath) -> str:
+    """Where a key came from, for the start of a message."""
+    for known, source in layers.sources.items():
+        if known[: len(path)] == path and path:
+            return f"{source}: "
+    return ""
+
+
+def _dotted(path: KeyPath) -> str:
+    return ".".join(map(str, path))
+
+
+def _kind(value: Any) -> str:
+    return "list" if isinstance(value, list) else "single value"
+
+
+def dump(recipe: Recipe) -> str:
+    """The recipe as YAML, every key written out; `from_file` of it gives an equal recipe."""
+    return yaml.safe_dump(recipe.model_dump(), sort_keys=False, allow_unicode=True, default_flow_style=None)
+
+
+def digest(recipe: Recipe) -> str:
+    """SHA-256 of the recipe's content, whatever the order in which it was written."""
+    import hashlib
+
+    text = json.dumps(recipe.model_dump(), sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

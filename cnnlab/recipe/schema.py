@@ -1,0 +1,114 @@
+"""The typed recipe: every key, its unit, its range and its default, in one place.
+
+Strict: unknown keys are refused and nothing is converted, so that `epochs: "3"` or `lr: fast` never passes.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
+
+from cnnlab.models.options import CnnOptions, ModelOptions
+
+Precision = Literal["auto", "fp32", "bf16", "fp64"]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+
+
+class Section(BaseModel):
+    """A part of the recipe."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class AugmentSection(Section):
+    """What is done to training images, anew in every epoch. 0 and false switch a kind off."""
+
+    crop: Literal["auto"] | Annotated[int, Field(ge=0, le=256)] = 0
+    """Pixels by which an image is shifted at most, borders reflected; auto: an eighth of its smaller side."""
+    flip: Literal["auto"] | bool = False
+    """Mirror half of the images; auto: where a mirror image keeps its meaning (photographs, not digits)."""
+    cutout: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Side in pixels of a square blanked at a random place (DeVries and Taylor 2017)."""
+    mixup: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """α of the Beta distribution from which images and labels are blended (Zhang et al. 2018)."""
+
+
+class DataSection(Section):
+    """The data, and how they are divided."""
+
+    name: str | None = None
+    """A data set's name, a folder or an archive; none: CIFAR-10, or digits where it cannot be had."""
+    val_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Part of the training set that is kept for validation, stratified by class; 0: no validation."""
+    image_size: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Pixels to which pictures are resized, square; none: all must agree."""
+    skip_bad: bool = False
+    """Leave out pictures that cannot be read instead of stopping."""
+    allow_duplicates: bool = False
+    """Accept a folder in which the same picture stands in two of train, val and test."""
+    augment: AugmentSection = AugmentSection()
+
+
+class TrainSection(Section):
+    """The training itself."""
+
+    epochs: Count = 20
+    """Passes over the training set."""
+    min_steps: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
+    """On a small data set, epochs are raised until there are this many steps; not where epochs were asked for."""
+    batch_size: Count = 128
+    """Images of a step."""
+    loss: Literal["cross-entropy", "mse"] = "cross-entropy"
+    """mse is the lecture's ½ Σ (a − y)² over the outputs, on one-hot labels; both are means over images."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Part of the label that is spread over all classes, in training only."""
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    """Largest Euclidean norm of all gradients together; none: not clipped."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay per step of the moving average of weights that is evaluated and kept; 0: the weights themselves."""
+    patience: Count | None = None
+    """Epochs without a better validation accuracy after which training ends; none: never."""
+    max_minutes: Annotated[float, Field(gt=0)] | None = None
+    """Time budget: training ends with the epoch in which it is used up, or before one that would not fit."""
+    precision: Precision = "auto"
+    """auto: bf16 where the processor computes it in hardware, fp32 elsewhere."""
+    select: Literal["best", "last"] = "best"
+    """Which weights are tested: those of the best validation epoch, or the last."""
+
+
+class OptimSection(Section):
+    """The optimiser and its learning rate."""
+
+    name: Literal["sgd", "adam", "adamw"] = "adamw"
+    lr: Annotated[float, Field(gt=0, le=1000)] = 1e-3
+    """Learning rate at its highest."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Momentum of SGD; β₁ of Adam."""
+    nesterov: bool = True
+    """Nesterov's form of momentum (SGD)."""
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 5e-4
+    """Decay of the weights; biases and normalisation parameters are left alone."""
+    schedule: Literal["constant", "step", "cosine", "one-cycle"] = "one-cycle"
+    """step: a tenth after half and after three quarters of the steps; see cnnlab/training/schedule.py."""
+    warmup: Annotated[float, Field(ge=0)] | None = None
+    """Epochs of linear rise at the start; none: no rise, or under one-cycle 30 % of the run."""
+
+
+class Recipe(Section):
+    """One experiment."""
+
+    data: DataSection = DataSection()
+    model: SerializeAsAny[ModelOptions] = CnnOptions(arch="cnn")
+    train: TrainSection = TrainSection()
+    optim: OptimSection = OptimSection()
+    seed: Annotated[int, Field(ge=0, le=2**53)] = 0
+    """Of initial weights, split, order, augmentation and dropout."""
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """CPU threads; none: all cores."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Recipe":
+        if self.train.loss == "mse" and self.train.label_smoothing:
+            raise ValueError("train.label_smoothing goes with cross-entropy only")
+        if self.optim.name == "sgd" and self.optim.nesterov and self.optim.momentum == 0:
+            raise ValueError("optim.nesterov needs a momentum above 0; set optim.nesterov=false for plain SGD")
+        return self
