@@ -1,0 +1,61 @@
+"""Writing that leaves either the old file or the whole new one, and says clearly when the machine will not."""
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from cnnlab.errors import MachineError
+from cnnlab.text import printable
+
+_REASONS = {
+    errno.ENOSPC: ("the disk is full", "Free some space, or choose another folder with --out"),
+    errno.EDQUOT: ("the disk quota is used up", "Free some space, or choose another folder with --out"),
+    errno.EACCES: ("permission denied", "Choose a folder that you may write to"),
+    errno.EROFS: ("the file system is read-only", "Choose a folder that you may write to"),
+    errno.ENOTDIR: ("a part of the path is a file, not a folder", "Choose another folder"),
+    errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter one"),
+}
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an OSError while writing `path` into a MachineError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        reason, hint = _REASONS.get(error.errno or 0, (error.strerror or str(error), "Choose another place"))
+        raise MachineError(f"cannot write {printable(path)}: {reason}", hint=hint) from error
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Write a file under a temporary name, flush it to the disk, then rename it: readers see all of it or none.
+
+    Raises:
+        MachineError: the disk is full, no permission, the folder is a file; the old file is then untouched.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with writing(path):
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's own entries, so that a rename survives a power cut (where the system can do that)."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

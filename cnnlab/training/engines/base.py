@@ -1,0 +1,89 @@
+"""What the loop asks of an engine. Pictures and labels come as NumPy arrays; an engine keeps its own kind inside."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, SupportsFloat
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class StepKey:
+    """What a step's random numbers depend on (see `cnnlab.randomness.generator`)."""
+
+    seed: int
+    epoch: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a step is trained on."""
+
+    images: np.ndarray
+    """(B, H, W, C) uint8, augmented."""
+    labels: np.ndarray
+    """(B,) int64."""
+    partners: np.ndarray | None = None
+    """mixup: (B,) the index of the picture that each is blended with; None: no mixup."""
+    share: float = 1.0
+    """mixup: λ, the share of a picture itself in the blend."""
+
+
+@dataclass(frozen=True)
+class LayerGradient:
+    """How much of the gradient arrives at one weight layer."""
+
+    layer: str
+    delta_rms: float
+    """Root mean square of δ = ∂J/∂z over pictures and units, z being the layer's output and J one picture's loss."""
+    weight_rms: float
+    """Root mean square of ∂J/∂w, J being the mean loss."""
+    slope: float | None
+    """Mean f′(z) of the activation that follows; None where none does."""
+    dead: float | None
+    """Share of units whose f′ is 0 for every picture; None where no activation follows."""
+
+
+class Engine(Protocol):
+    """A net, its optimiser and its device."""
+
+    name: str
+    device: str
+    precision: str
+
+    def step(self, batch: Batch, lr: float, key: StepKey) -> SupportsFloat:
+        """One step of training at learning rate `lr`: the mean objective over the batch (before the step)."""
+        ...
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Outputs (N, classes) float of (N, H, W, C) uint8 pictures, in evaluation mode, moving average and all."""
+        ...
+
+    def layer_gradients(self, images: np.ndarray, labels: np.ndarray) -> list[LayerGradient]:
+        """δ and ∂J/∂w of every weight layer for these pictures, first to last; training mode, nothing changed."""
+        ...
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The weights and buffers that `predict` uses, under PyTorch's state_dict names."""
+        ...
+
+    def load_weights(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Take weights and buffers, for prediction and as the start of training.
+
+        Raises:
+            CheckpointError: names or shapes are those of another net.
+        """
+        ...
+
+    def training_state(self) -> dict[str, np.ndarray]:
+        """Everything that training goes on from: weights, buffers, moving average, optimiser."""
+        ...
+
+    def load_training_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take what `training_state` gave.
+
+        Raises:
+            CheckpointError: it belongs to another net or optimiser.
+        """
+        ...

@@ -1,0 +1,309 @@
+"""The PyTorch engine: channels_last, autocast, fused optimisers, a moving average of the weights."""
+
+import contextlib
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cnnlab.errors import CheckpointError, NumericError
+from cnnlab.models.layers import ACTIVATIONS, Dropout
+from cnnlab.randomness import generator
+from cnnlab.recipe.schema import OptimSection, TrainSection
+from cnnlab.text import printable
+from cnnlab.training.engines.base import Batch, LayerGradient, StepKey
+
+EVALUATION_BATCH = 1000
+_ACTIVATION_TYPES = tuple(ACTIVATIONS.values())
+
+
+class TorchEngine:
+    """Trains any `nn.Module` from (N, C, H, W) to (N, classes)."""
+
+    name = "torch"
+
+    def __init__(
+        self,
+        net: nn.Module,
+        train: TrainSection,
+        optim: OptimSection,
+        *,
+        mean: np.ndarray,
+        std: np.ndarray,
+        device: torch.device,
+        precision: str,
+    ) -> None:
+        """Take over `net`; `mean` and `std` (C,) of the training pictures' levels 0-255 normalise all pictures."""
+        self.train, self.precision, self.device = train, precision, device.type
+        self._device = device
+        self.dtype = torch.float64 if precision == "fp64" else torch.float32
+        self.net = net.to(device=device, dtype=self.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.averaged = copy.deepcopy(self.net).requires_grad_(False) if train.ema else None
+        self.updates = 0
+        self.optimizer = _optimizer(self.net, optim, device)
+        self._mean = torch.as_tensor(mean, dtype=self.dtype, device=device).view(1, -1, 1, 1)
+        self._scale = (1 / torch.as_tensor(std, dtype=self.dtype, device=device)).view(1, -1, 1, 1)
+        self._dropouts = [(name, layer) for name, layer in self.net.named_modules() if isinstance(layer, Dropout)]
+
+    def step(self, batch: Batch, lr: float, key: StepKey) -> float:
+        """Forward, backward, clip, update, average: the mean objective over the batch.
+
+        Raises:
+            NumericError: the objective or a gradient is not finite; the weights are those of before the step.
+        """
+        self.net.train()
+        for name, layer in self._dropouts:
+            layer.rng = generator(key.seed, f"dropout:{name}", key.epoch, key.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        images, labels = self._to_device(batch.images), torch.from_numpy(batch.labels).to(self._device)
+        partners = None if batch.partners is None else torch.from_numpy(batch.partners).to(self._device)
+        if partners is not None:
+            images = images.mul(batch.share).add_(images[partners], alpha=1 - batch.share)
+        with self._autocast():
+            outputs = self.net(images)
+        objective = self._objective(outputs, labels)
+        if partners is not None:
+            blended = self._objective(outputs, labels[partners])
+            objective = batch.share * objective + (1 - batch.share) * blended
+        self.optimizer.zero_grad(set_to_none=True)
+        objective.backward()
+        value = float(objective.detach())
+        if not np.isfinite(value):
+            raise self._not_finite("the objective", value, key)
+        if self.train.clip_norm is not None:
+            norm = float(nn.utils.clip_grad_norm_(self.net.parameters(), self.train.clip_norm))
+            if not np.isfinite(norm):
+                raise self._not_finite("the gradient's norm", norm, key)
+        self.optimizer.step()
+        self._average()
+        return value
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Outputs (N, classes) in float32 (float64 in fp64) of (N, H, W, C) uint8 pictures."""
+        net = self.averaged or self.net
+        net.eval()
+        with torch.inference_mode(), self._autocast():
+            outputs = [
+                net(self._to_device(images[start : start + EVALUATION_BATCH])).to(self.dtype).cpu()
+                for start in range(0, len(images), EVALUATION_BATCH)
+            ]
+        return torch.cat(outputs).numpy()
+
+    def layer_gradients(self, images: np.ndarray, labels: np.ndarray) -> list[LayerGradient]:
+        """δ, ∂J/∂w, mean f′ and dead units of every weight layer, without autocast; nothing is changed by it."""
+        net = copy.deepcopy(self.net).train()
+        for name, layer in net.named_modules():
+            if isinstance(layer, Dropout):
+                layer.rng = generator(0, f"dropout:{name}")
+        recorder = _GradientRecorder(net, len(images))
+        self._objective(net(self._to_device(images)), torch.from_numpy(labels).to(self._device)).backward()
+        return recorder.result()
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The weights and buffers that `predict` uses, as contiguous arrays (copies)."""
+        return _arrays((self.averaged or self.net).state_dict())
+
+    def load_weights(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Take weights and buffers; the moving average starts from them too.
+
+        Raises:
+            CheckpointError: names or shapes are those of another net.
+        """
+        _load(self.net, weights)
+        if self.averaged is not None:
+            _load(self.averaged, weights)
+
+    def training_state(self) -> dict[str, np.ndarray]:
+        """Weights, moving average and optimiser under `model.`, `ema.` and `optimizer.`, and the count of updates."""
+        state = {f"model.{name}": array for name, array in _arrays(self.net.state_dict()).items()}
+        if self.averaged is not None:
+            state |= {f"ema.{name}": array for name, array in _arrays(self.averaged.state_dict()).items()}
+        for name, parameter in self.net.named_parameters():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                if isinstance(value, Tensor):
+                    state[f"optimizer.{key}.{name}"] = _array(value)
+        return state | {"updates": np.array(self.updates)}
+
+    def load_training_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take what `training_state` gave.
+
+        Raises:
+            CheckpointError: it belongs to another net or optimiser.
+        """
+        _load(self.net, _under("model.", state))
+        if self.averaged is not None:
+            _load(self.averaged, _under("ema.", state))
+        saved = _under("optimizer.", state)
+        parameters = dict(self.net.named_parameters())
+        for full, array in saved.items():
+            key, _, name = full.partition(".")
+            if name not in parameters:
+                raise CheckpointError(f"the checkpoint holds {printable(key)} of an unknown layer {printable(name)!r}")
+            value = torch.from_numpy(array.copy())
+            parameter = parameters[name]
+            if value.dim():
+                value = value.to(parameter.device).view(parameter.shape).to(memory_format=_format_of(parameter))
+            self.optimizer.state[parameter][key] = value
+        self.updates = int(state["updates"])
+
+    def _to_device(self, images: np.ndarray) -> Tensor:
+        """(B, H, W, C) uint8 to normalised (B, C, H, W), channels_last: the layout it already has."""
+        pixels = torch.from_numpy(images).to(self._device).permute(0, 3, 1, 2)  # (B, C, H, W)
+        return pixels.to(self.dtype).sub_(self._mean).mul_(self._scale)
+
+    def _objective(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """The mean over the batch of what is optimised."""
+        outputs = outputs.to(self.dtype)
+        if self.train.loss == "cross-entropy":
+            return F.cross_entropy(outputs, labels, label_smoothing=self.train.label_smoothing)
+        targets = F.one_hot(labels, outputs.shape[1]).to(self.dtype)
+        return 0.5 * (outputs - targets).square().sum(dim=1).mean()
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        if self.precision != "bf16":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device, dtype=torch.bfloat16)
+
+    def _average(self) -> None:
+        """Exponential moving average of weights and statistics; its first updates weigh more, so that it starts well."""
+        if self.averaged is None:
+            return
+        self.updates += 1
+        decay = min(self.train.ema, (1 + self.updates) / (10 + self.updates))
+        with torch.no_grad():
+            mine, theirs = self.averaged.state_dict(), self.net.state_dict()
+            floats = [name for name, tensor in mine.items() if tensor.is_floating_point()]
+            torch._foreach_lerp_([mine[name] for name in floats], [theirs[name] for name in floats], 1 - decay)
+            for name in mine.keys() - set(floats):
+                mine[name].copy_(theirs[name])
+
+    def _not_finite(self, what: str, value: float, key: StepKey) -> NumericError:
+        bad = next(
+            (
+                name
+                for name, parameter in self.net.named_parameters()
+                if parameter.grad is not None and not parameter.grad.isfinite().all()
+            ),
+            None,
+        )
+        where = f"; the first gradient that is not finite is that of {bad}" if bad else ""
+        return NumericError(
+            f"{what} became {value} in epoch {key.epoch}, step {key.step + 1}{where}",
+            hint="Lower the learning rate (--lr), or clip gradients (--set train.clip_norm=1)",
+        )
+
+
+class _GradientRecorder:
+    """Hooks that note δ at the output of each weight layer, and f′ at the activation that follows it."""
+
+    def __init__(self, net: nn.Module, count: int) -> None:
+        self.count = count
+        self.layers: list[tuple[str, nn.Linear | nn.Conv2d]] = []
+        self.deltas: dict[str, Tensor] = {}
+        self.slopes: dict[str, tuple[float, float]] = {}
+        self.latest: str | None = None
+        for name, layer in net.named_modules():
+            if isinstance(layer, nn.Linear | nn.Conv2d):
+                layer.register_forward_hook(self._watch(name, layer))
+            elif isinstance(layer, _ACTIVATION_TYPES):
+                layer.register_forward_pre_hook(self._activation)
+
+    def _watch(self, name: str, layer: nn.Linear | nn.Conv2d) -> Any:
+        def forward(_: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+            self.layers.append((name, layer))
+            self.latest = name
+            output.register_hook(lambda delta: self.deltas.__setitem__(name, delta.detach()))
+            return output
+
+        return forward
+
+    def _activation(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if self.latest is None or self.latest in self.slopes:
+            return
+        with torch.enable_grad():
+            z = inputs[0].detach().requires_grad_()
+            (slope,) = torch.autograd.grad(layer.forward(z).sum(), z)
+        dead = (slope == 0).transpose(0, 1).flatten(1).all(dim=1)  # by unit or channel
+        self.slopes[self.latest] = (float(slope.mean()), float(dead.double().mean()))
+
+    def result(self) -> list[LayerGradient]:
+        rows = []
+        for name, layer in self.layers:
+            # J is the mean loss of `count` pictures: times count, δ is that of one picture's own loss.
+            delta = self.deltas[name].double() * self.count
+            weight = layer.weight.grad
+            slope, dead = self.slopes.get(name, (None, None))
+            rows.append(
+                LayerGradient(
+                    name,
+                    float(delta.square().mean().sqrt()),
+                    0.0 if weight is None else float(weight.double().square().mean().sqrt()),
+                    slope,
+                    dead,
+                )
+            )
+        return rows
+
+
+def _optimizer(net: nn.Module, optim: OptimSection, device: torch.device) -> torch.optim.Optimizer:
+    """SGD, Adam or AdamW; weight decay acts on weights alone, not on biases and normalisation parameters."""
+    decayed = [parameter for parameter in net.parameters() if parameter.dim() > 1]
+    others = [parameter for parameter in net.parameters() if parameter.dim() <= 1]
+    groups: list[dict[str, Any]] = [
+        {"params": parameters, "weight_decay": decay}
+        for parameters, decay in ((decayed, optim.weight_decay), (others, 0.0))
+        if parameters
+    ]
+    fused = device.type in ("cpu", "cuda")
+    if optim.name == "sgd":
+        return torch.optim.SGD(
+            groups, lr=optim.lr, momentum=optim.momentum, nesterov=optim.nesterov, fused=fused or None
+        )
+    kind = torch.optim.Adam if optim.name == "adam" else torch.optim.AdamW
+    return kind(groups, lr=optim.lr, betas=(optim.momentum, 0.999), fused=fused or None)
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    """A copy as a contiguous array, in logical (N, C, H, W) order whatever the memory format."""
+    return tensor.detach().cpu().contiguous().clone().numpy()
+
+
+def _arrays(state: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    return {name: _array(tensor) for name, tensor in state.items()}
+
+
+def _under(prefix: str, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
+
+
+def _format_of(parameter: Tensor) -> torch.memory_format:
+    channels_last = parameter.dim() == 4 and parameter.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if channels_last else torch.contiguous_format
+
+
+def _load(net: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
+    """Copy arrays into a net's parameters and buffers, name by name."""
+    state = net.state_dict()
+    missing, unknown = state.keys() - weights.keys(), weights.keys() - state.keys()
+    for name, what in [*((name, "lacks") for name in sorted(missing)), *((name, "has") for name in sorted(unknown))]:
+        raise CheckpointError(
+            f"the checkpoint {what} {printable(name)!r}, unlike this net", hint="It belongs to another architecture"
+        )
+    for name, tensor in _pairs(state, weights):
+        with torch.no_grad():
+            state[name].copy_(tensor)
+
+
+def _pairs(state: Mapping[str, Tensor], weights: Mapping[str, np.ndarray]) -> Iterator[tuple[str, Tensor]]:
+    for name, array in weights.items():
+        if tuple(array.shape) != tuple(state[name].shape):
+            raise CheckpointError(
+                f"{printable(name)} of the checkpoint is {array.shape}, this net's is {tuple(state[name].shape)}",
+                hint="It belongs to another architecture",
+            )
+        yield name, torch.from_numpy(array.copy())

@@ -1,0 +1,87 @@
+"""What a training tells while it runs; the command line renders these, the Python door lets them pass."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cnnlab.training.run_folder import EpochRow
+
+
+@dataclass(frozen=True)
+class Loading:
+    """The data are being read: `done` of `total` (None: unknown) `unit`s of `task`."""
+
+    task: str
+    done: int
+    total: int | None
+    unit: str
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A sentence that a person should read."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """Everything is known and the first step comes next."""
+
+    run: Path
+    arch: str
+    data: str
+    data_requested: str
+    fallback: bool
+    images: dict[str, int]
+    """Images of each part: train, val, test."""
+    classes: int
+    image_shape: tuple[int, int, int]
+    """(height, width, channels)."""
+    parameters: int
+    macs: int
+    epochs: int
+    first_epoch: int
+    """1, or the epoch after the last one saved, in a resumed run."""
+    steps_per_epoch: int
+    engine: str
+    device: str
+    precision: str
+    threads: int
+    rows: tuple[EpochRow, ...]
+    """What a resumed run had done before."""
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """A step of training is done."""
+
+    epoch: int
+    step: int
+    """From 1 within the epoch."""
+    objective: float
+    """Mean of the objective over the epoch so far."""
+    images_per_s: float
+    lr: float
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """An epoch is trained, measured and saved."""
+
+    row: EpochRow
+    best: bool
+
+
+@dataclass(frozen=True)
+class RunFinished:
+    """The run folder is complete."""
+
+    run: Path
+    result: dict[str, Any]
+    rows: tuple[EpochRow, ...]
+    reason: str | None
+    """Why it ended before its last epoch, if it did."""
+
+
+Event = Loading | Notice | RunStarted | StepDone | EpochDone | RunFinished

@@ -1,0 +1,211 @@
+"""The run folder: its name, its files, and how a run is found again. Free of torch.
+
+    recipe.yaml  environment.json  metrics.jsonl  metrics.csv  curves.png  result.json
+    gradients.jsonl  gradients.png  checkpoints/{best,last}.{safetensors,json}
+"""
+
+import csv
+import io
+import json
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from cnnlab.errors import CheckpointError, MachineError, UsageError
+from cnnlab.files import sync_folder, write_atomically, writing
+from cnnlab.text import did_you_mean, printable
+
+MAX_JSON_BYTES = 50_000_000
+_WINDOWS_RESERVED = frozenset(
+    {"con", "prn", "aux", "nul", *(f"com{n}" for n in range(1, 10)), *(f"lpt{n}" for n in range(1, 10))}
+)
+
+
+@dataclass(frozen=True)
+class EpochRow:
+    """One row of metrics. Losses are means over images, accuracies in [0, 1], seconds wall-clock of this epoch."""
+
+    epoch: int
+    objective: float
+    """Mean of what was optimised, augmentation, smoothing and all."""
+    train_loss: float
+    train_acc: float
+    val_loss: float | None
+    val_acc: float | None
+    lr: float
+    """Learning rate of the epoch's last step."""
+    images_per_s: float
+    """Training images per second, evaluation not counted."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of a run."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, device, data fingerprint, command line."""
+        return self.path / "environment.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line and epoch."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def gradients(self) -> Path:
+        """One JSON object a line: epoch, layer, RMS of δ and of ∂J/∂w."""
+        return self.path / "gradients.jsonl"
+
+    @property
+    def result(self) -> Path:
+        """Written last: a run that has it is finished."""
+        return self.path / "result.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    def rows(self) -> list[EpochRow]:
+        """The metrics so far; a half-written last line, as a power cut leaves it, is not one of them."""
+        return [EpochRow(**row) for row in read_lines(self.metrics, {field.name for field in fields(EpochRow)})]
+
+    def write_rows(self, rows: Sequence[EpochRow]) -> None:
+        """Write metrics.jsonl and metrics.csv anew, each atomically."""
+        documents = [asdict(row) for row in rows]
+        write_atomically(self.metrics, "".join(json.dumps(document) + "\n" for document in documents))
+        table = io.StringIO()
+        writer = csv.DictWriter(table, [field.name for field in fields(EpochRow)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(documents)
+        write_atomically(self.metrics.with_suffix(".csv"), table.getvalue())
+
+
+def read_lines(path: Path, keys: set[str]) -> list[dict[str, Any]]:
+    """The JSON objects of a .jsonl file that have exactly these keys, up to the first line that has not."""
+    documents: list[dict[str, Any]] = []
+    if not path.is_file() or path.stat().st_size > MAX_JSON_BYTES:
+        return documents
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            document = json.loads(line)
+        except ValueError:
+            break
+        if not isinstance(document, dict) or set(document) != keys:
+            break
+        documents.append(document)
+    return documents
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        CheckpointError: the file is missing, too large, or holds something else.
+    """
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise CheckpointError(f"{printable(path)} is larger than any file that cnnlab writes")
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{printable(path)} is missing", hint="The run folder is incomplete") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{printable(path)} cannot be read: {printable(error)}") from None
+    if not isinstance(document, dict):
+        raise CheckpointError(f"{printable(path)}: expected a JSON object, received a {type(document).__name__}")
+    return document
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a JSON object atomically."""
+    write_atomically(path, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def safe_name(text: str) -> str:
+    """Text as a part of a file name that is legal everywhere: letters and digits of any script, dot, dash, underscore."""
+    name = re.sub(r"[^\w.-]+", "-", text, flags=re.UNICODE).strip("-. ")[:60].strip("-. ")
+    return f"_{name}" if name.partition(".")[0].lower() in _WINDOWS_RESERVED else name or "unnamed"
+
+
+def create(out: Path, name: str | None, *, arch: str, data: str, seed: int) -> RunFolder:
+    """Make a new run folder below `out`, one that no other run has.
+
+    Raises:
+        UsageError: `name` is taken or no file name.
+        MachineError: it cannot be made there.
+    """
+    if name is not None and safe_name(name) != name:
+        raise UsageError(
+            f"--name {printable(name)!r} cannot be a folder's name on every system", hint=f"Use {safe_name(name)}"
+        )
+    stem = name or f"{time.strftime('%Y%m%d-%H%M%S')}-{safe_name(arch)}-{safe_name(data)}-s{seed}"
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    for attempt in range(1, 1000):
+        path = out / (stem if attempt == 1 else f"{stem}-{attempt}")
+        try:
+            with writing(path):
+                path.mkdir()
+                (path / "checkpoints").mkdir()
+                sync_folder(out)
+        except MachineError as error:
+            if not isinstance(error.__cause__, FileExistsError):
+                raise
+            if name is not None:
+                raise UsageError(
+                    f"{printable(path)} exists already; a run folder is never shared",
+                    hint=f"Choose another --name, or go on with it: cnnlab train --resume {printable(path)}",
+                ) from None
+        else:
+            return RunFolder(path)
+    raise MachineError(f"no free name for a run in {printable(out)}")
+
+
+def list_runs(out: Path) -> list[RunFolder]:
+    """The runs below `out`, oldest first."""
+    if not out.is_dir():
+        return []
+    runs = [RunFolder(path) for path in out.iterdir() if (path / "recipe.yaml").is_file()]
+    return sorted(runs, key=lambda run: (run.recipe.stat().st_mtime_ns, run.path.name))
+
+
+def find_run(text: str, out: Path = Path("runs")) -> Path:
+    """The run folder that RUN means: a folder, a unique prefix of a run's name below `out`, or `last`.
+
+    Raises:
+        UsageError: there is none, or several begin like that.
+    """
+    if (Path(text) / "recipe.yaml").is_file():
+        return Path(text)
+    runs = list_runs(out)
+    names = [run.path.name for run in runs]
+    if text == "last":
+        if runs:
+            return runs[-1].path
+        raise UsageError(f"there is no run in {printable(out)} yet", hint="Make one: cnnlab train --arch cnn")
+    matches = [name for name in names if name.startswith(text)] if text else []
+    if text in names:
+        matches = [text]
+    if len(matches) == 1:
+        return out / matches[0]
+    if matches:
+        raise UsageError(
+            f"{printable(text)!r} begins the names of {len(matches)} runs in {printable(out)}",
+            hint="Write more of it: " + ", ".join(map(printable, matches[:5])),
+        )
+    if Path(text).is_dir():
+        raise UsageError(f"{printable(text)} is no run folder: it has no recipe.yaml")
+    hint = did_you_mean(printable(text), map(printable, names)) if names else "Make one: cnnlab train --arch cnn"
+    raise UsageError(f"no run {printable(text)!r} in {printable(out)}", hint=hint)
