@@ -1,0 +1,151 @@
+"""Archives (.tar.gz, .tar, .zip) read member by member within bounds; nothing is ever unpacked onto the disk."""
+
+import gzip
+import io
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from cnnlab.errors import DataError, MachineError
+from cnnlab.text import printable
+
+MAX_MEMBERS = 2_000_000
+MAX_MEMBER_BYTES = 256 << 20
+MAX_TOTAL_BYTES = 64 << 30
+"""Bounds on what an archive may hold, so that a small file cannot fill the memory."""
+
+ENDINGS = (".tar.gz", ".tgz", ".tar", ".zip")
+
+Member = tuple[list[str], bytes | None]
+"""A member's path as steps from the top, and its bytes; None for a folder."""
+
+
+def members(file: Path) -> Iterator[Member]:
+    """The members of an archive in its order, one in memory at a time.
+
+    Raises:
+        DataError: no archive, damaged, encrypted, too large; a link or a device in it; a name that leads outside or
+            stands twice.
+        MachineError: the file cannot be read.
+    """
+    seen: set[str] = set()
+    with _reading(file):
+        for name, data in _zip(file) if zipfile.is_zipfile(file) else _tar(file):
+            steps = _steps(file, name)
+            if not steps:
+                continue
+            if data is not None and "/".join(steps) in seen:
+                raise DataError(f"{printable(file)} holds {printable(name)} twice", hint="Pack it anew")
+            if len(seen) >= MAX_MEMBERS:
+                raise DataError(f"{printable(file)} holds too many files: at most {MAX_MEMBERS:,} are read")
+            seen.add("/".join(steps))
+            yield steps, data
+
+
+def without_ending(file: Path) -> str:
+    """The archive's file name without its ending, such as `cifar10-jpeg` of `cifar10-jpeg.tar.gz`."""
+    lowered = file.name.lower()
+    ending = next((ending for ending in ENDINGS if lowered.endswith(ending)), "")
+    return file.name[: len(file.name) - len(ending)]
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """Errors of the archive libraries as cnnlab's own."""
+    try:
+        yield
+    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise DataError(
+            f"{printable(file)} is no archive that can be read, or is damaged or cut short: {printable(error)}",
+            hint="Get the file again; " + ", ".join(ENDINGS) + " are read",
+        ) from error
+    except (NotImplementedError, RuntimeError) as error:  # zipfile: a method it lacks, a password
+        raise DataError(f"{printable(file)} cannot be unpacked: {printable(error)}", hint="Pack it anew") from error
+    except OSError as error:
+        raise MachineError(f"cannot read {printable(file)}: {error.strerror or printable(error)}") from error
+
+
+def _tar(file: Path) -> Iterator[tuple[str, bytes | None]]:
+    with file.open("rb") as raw:
+        packed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        unpacked: IO[bytes] = gzip.GzipFile(fileobj=raw) if packed else raw  # type: ignore[assignment]
+        with tarfile.open(fileobj=_Bounded(unpacked, file), mode="r:") as archive:
+            for member in archive:
+                archive.members.clear()  # type: ignore[attr-defined]  # tarfile keeps every header it has seen
+                if member.isdir():
+                    yield member.name, None
+                elif member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.issparse():
+                    extracted = archive.extractfile(member)
+                    assert extracted is not None
+                    yield member.name, extracted.read()
+                else:
+                    raise _not_plain(file, member.name)
+
+
+def _zip(file: Path) -> Iterator[tuple[str, bytes | None]]:
+    with zipfile.ZipFile(file) as archive:
+        if sum(member.file_size for member in archive.infolist()) > MAX_TOTAL_BYTES:
+            raise _too_large(file)
+        for member in archive.infolist():
+            if member.is_dir():
+                yield member.filename, None
+                continue
+            mode = member.external_attr >> 16
+            if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+                raise _not_plain(file, member.filename)
+            if member.file_size > MAX_MEMBER_BYTES:
+                raise _too_large(file)
+            with archive.open(member) as opened:
+                yield member.filename, opened.read(MAX_MEMBER_BYTES)
+
+
+class _Bounded(io.RawIOBase):
+    """A stream for tarfile that refuses one read, or a whole length, beyond the bounds."""
+
+    def __init__(self, stream: IO[bytes], file: Path) -> None:
+        self._stream, self._file = stream, file
+
+    def read(self, size: int = -1) -> bytes:
+        if size < 0 or size > MAX_MEMBER_BYTES or self._stream.tell() + size > MAX_TOTAL_BYTES:
+            raise _too_large(self._file)
+        return self._stream.read(size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if whence != io.SEEK_SET or offset > MAX_TOTAL_BYTES:
+            raise _too_large(self._file)
+        return self._stream.seek(offset)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+
+def _steps(file: Path, name: str) -> list[str]:
+    """The path's steps, `.` left out."""
+    steps = [step for step in name.replace("\\", "/").split("/") if step not in ("", ".")]
+    if ".." in steps or name.startswith(("/", "\\")) or (len(name) > 1 and name[1] == ":") or "\0" in name:
+        raise DataError(
+            f"{printable(file)} holds a name that leads outside: {printable(name)}",
+            hint="Do not trust this archive; pack your own with relative names",
+        )
+    return steps
+
+
+def _not_plain(file: Path, name: str) -> DataError:
+    return DataError(
+        f"{printable(file)} holds a link or a device: {printable(name)}; expected plain files and folders",
+        hint="Pack it anew with the files themselves (tar --dereference)",
+    )
+
+
+def _too_large(file: Path) -> DataError:
+    return DataError(
+        f"{printable(file)} is too large unpacked: at most {MAX_MEMBER_BYTES:,} bytes a file and {MAX_TOTAL_BYTES:,} "
+        "bytes in all are read",
+        hint="Unpack it yourself and give the folder",
+    )

@@ -1,0 +1,186 @@
+"""Pictures decoded in parallel, brought to one size, and laid into arrays."""
+
+import hashlib
+import itertools
+import os
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cnnlab.data.dataset import OnProgress, Part, Progress
+from cnnlab.data.layout import PARTS, check_classes, place
+from cnnlab.errors import DataError, MachineError, PictureError
+from cnnlab.imaging.pictures import read_rgb_or_gray
+from cnnlab.text import printable
+
+MAX_FILE_BYTES = 256 << 20
+"""Largest file of one picture that is read."""
+
+_CHUNK = 32
+_SHOWN = 10
+
+Named = tuple[str, Path | bytes]
+"""A picture's name relative to the top of the data, and its file or the file's bytes."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One picture: its relative `name`, its pixels (H, W, C) uint8 or the `problem` with it, its file's SHA-256."""
+
+    name: str
+    image: np.ndarray | None
+    problem: str
+    digest: bytes
+
+
+def decode(
+    pictures: Iterable[Named], total: int | None, image_size: int | None, on_progress: OnProgress
+) -> Iterator[Decoded]:
+    """Decode pictures in threads, in order; only a few chunks ahead, so that memory stays bounded.
+
+    With `image_size`, each picture is brought to that side length (see `fit`).
+
+    Raises:
+        MachineError: a file that may not be read.
+    """
+    workers = min(8, os.cpu_count() or 1)
+    source = iter(pictures)
+    running: deque[Future[list[Decoded]]] = deque()
+    done = 0
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+    try:
+        while True:
+            while len(running) < 2 * workers and (chunk := list(itertools.islice(source, _CHUNK))):
+                running.append(pool.submit(_decode_chunk, chunk, image_size))
+            if not running:
+                break
+            finished = running.popleft().result()
+            done += len(finished)
+            on_progress(Progress("decoding pictures", done, total, "images"))
+            yield from finished
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def fit(image: np.ndarray, size: int) -> np.ndarray:
+    """The picture (H, W, C) uint8 as (size, size, C): its centre square, resized with Lanczos."""
+    if image.shape[:2] == (size, size):
+        return image
+    from PIL import Image, ImageOps
+
+    picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
+    return np.asarray(ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS)).reshape(size, size, -1)
+
+
+def assemble(
+    where: str, pictures: list[Decoded], image_size: int | None, skip_bad: bool
+) -> tuple[tuple[str, ...], dict[str, Part], list[str]]:
+    """Classes, parts and notices of decoded pictures; `pictures` is emptied on the way, to save memory.
+
+    Gray where all pictures are gray, RGB otherwise. Parts are ordered by class, then by name.
+
+    Raises:
+        DataError: broken pictures (unless `skip_bad`), sizes that differ, classes as in `check_classes`.
+    """
+    broken = [picture for picture in pictures if picture.image is None]
+    notices = _broken(where, broken, len(pictures), skip_bad)
+    pictures[:] = sorted((picture for picture in pictures if picture.image is not None), key=lambda found: found.name)
+    counted: dict[str, dict[str, int]] = {}
+    for picture in [*pictures, *broken]:
+        part, label = place(picture.name)
+        of_part = counted.setdefault(part, {})
+        of_part[label] = of_part.get(label, 0) + (picture.image is not None)
+    classes = check_classes(where, counted)
+    shape = _common_shape(where, pictures)
+    if image_size is not None:
+        notices.append(f"pictures are cut to their centre square and resized to {image_size}×{image_size} (Lanczos)")
+    labels = {name: index for index, name in enumerate(classes)}
+    members: dict[str, list[tuple[int, str, np.ndarray]]] = {part: [] for part in PARTS if part in counted}
+    for picture in pictures:
+        part, label = place(picture.name)
+        assert picture.image is not None
+        members[part].append((labels[label], picture.name, picture.image))
+    pictures.clear()
+    return classes, {part: _part(found, shape) for part, found in members.items()}, notices
+
+
+def _part(members: list[tuple[int, str, np.ndarray]], shape: tuple[int, int, int]) -> Part:
+    members.sort(key=lambda member: member[:2])
+    labels = np.array([label for label, _, _ in members], np.int64)
+    names = [printable(name) for _, name, _ in members]
+    try:
+        images = np.empty((len(members), *shape), np.uint8)
+    except MemoryError:
+        raise MachineError(
+            f"{len(members)} pictures of {shape[1]}×{shape[0]} do not fit into the memory",
+            hint="Use smaller ones: --set data.image_size=64",
+        ) from None
+    for index in range(len(members)):
+        images[index] = members[index][2]  # gray spreads over three channels where others are RGB
+        members[index] = (0, "", images[index])  # the single picture's memory is free again
+    return Part(images, labels, names)
+
+
+def _common_shape(where: str, pictures: list[Decoded]) -> tuple[int, int, int]:
+    shapes = [picture.image.shape for picture in pictures if picture.image is not None]
+    sizes = Counter((height, width) for height, width, _ in shapes)
+    if len(sizes) > 1:
+        listed = ", ".join(f"{width}×{height} ({count})" for (height, width), count in sizes.most_common(6))
+        more = f" and {len(sizes) - 6} more sizes" if len(sizes) > 6 else ""
+        raise DataError(
+            f"{where} holds pictures of {len(sizes)} sizes (width × height): {listed}{more}; expected one",
+            hint="Have them resized (centre square, Lanczos): --set data.image_size=32",
+        )
+    ((height, width),) = sizes
+    return height, width, max(channels for _, _, channels in shapes)
+
+
+def _broken(where: str, broken: list[Decoded], total: int, skip_bad: bool) -> list[str]:
+    if not broken:
+        return []
+    shown = sorted(broken, key=lambda picture: picture.name)[:_SHOWN]
+    if skip_bad:
+        names = ", ".join(printable(picture.name) for picture in shown)
+        return [f"{len(broken)} broken pictures are skipped: {names}" + (", …" if len(broken) > _SHOWN else "")]
+    lines = [f"  {printable(picture.name)}: {picture.problem}" for picture in shown]
+    if len(broken) > _SHOWN:
+        lines.append(f"  and {len(broken) - _SHOWN} more")
+    raise DataError(
+        f"{len(broken)} of {total} pictures in {where} cannot be read:\n" + "\n".join(lines),
+        hint="Repair or remove them, or leave them out with --skip-bad",
+    )
+
+
+def _decode_chunk(chunk: list[Named], image_size: int | None) -> list[Decoded]:
+    return [_decode_one(name, source, image_size) for name, source in chunk]
+
+
+def _decode_one(name: str, source: Path | bytes, image_size: int | None) -> Decoded:
+    data = source if isinstance(source, bytes) else read_bounded(source)
+    digest = hashlib.sha256(data).digest()
+    try:
+        image = read_rgb_or_gray(data)
+    except PictureError as error:
+        return Decoded(name, None, error.message, digest)
+    return Decoded(name, image if image_size is None else fit(image, image_size), "", digest)
+
+
+def read_bounded(file: Path) -> bytes:
+    """A picture file's bytes.
+
+    Raises:
+        DataError: more than `MAX_FILE_BYTES`.
+        MachineError: the file may not be read.
+    """
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise MachineError(f"cannot read {printable(file)}: {error.strerror}") from error
+    if len(data) > MAX_FILE_BYTES:
+        raise DataError(f"{printable(file)} is too large for a picture: at most {MAX_FILE_BYTES:,} bytes are read")
+    return data

@@ -1,0 +1,49 @@
+"""Pictures that stand in two parts: a net is then tested on what it has learnt by heart."""
+
+import numpy as np
+
+from cnnlab.data.dataset import Part
+from cnnlab.errors import DataError
+
+
+def overlap(learnt: Part, held_out: Part) -> np.ndarray:
+    """Indices (M,) of the pictures of `held_out` that stand in `learnt` too, pixel for pixel."""
+    if learnt.images.shape[1:] != held_out.images.shape[1:]:
+        return np.empty(0, np.int64)
+    # Hashes of 64 bits first; then the few whose hashes agree are compared byte for byte.
+    known = _hashes(learnt.images)
+    candidates = np.flatnonzero(np.isin(_hashes(held_out.images), known))
+    if not len(candidates):
+        return candidates
+    wanted = _hashes(held_out.images[candidates])
+    bytes_learnt = {learnt.images[index].tobytes() for index in np.flatnonzero(np.isin(known, wanted))}
+    return np.array([index for index in candidates if held_out.images[index].tobytes() in bytes_learnt], np.int64)
+
+
+def check_overlaps(where: str, parts: dict[str, Part], *, refuse: bool) -> list[str]:
+    """Notices on pictures that stand in two parts.
+
+    Raises:
+        DataError: there are some, and `refuse`.
+    """
+    notices = []
+    for first, second in (("train", "val"), ("train", "test"), ("val", "test")):
+        if first in parts and second in parts:
+            found = overlap(parts[first], parts[second])
+            if len(found):
+                share = len(found) / len(parts[second])
+                names = parts[second].names
+                example = f", such as {names[found[0]]}" if names is not None else ""
+                notices.append(f"{len(found)} pictures of {second} ({share:.1%}) stand in {first} too{example}")
+    if notices and refuse:
+        raise DataError(
+            f"{where}: " + "; ".join(notices) + ": the net would be tested on what it has learnt by heart",
+            hint="Remove them from one part, or accept them with --allow-duplicates",
+        )
+    return notices
+
+
+def _hashes(images: np.ndarray) -> np.ndarray:
+    """One 64-bit hash a picture (N,) int64."""
+    rows = np.ascontiguousarray(images).reshape(len(images), -1)
+    return np.fromiter((hash(row.tobytes()) for row in rows), np.int64, len(rows))

@@ -1,0 +1,97 @@
+"""The IDX files of MNIST and Fashion-MNIST, plain or gzipped (format: yann.lecun.com/exdb/mnist)."""
+
+import gzip
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from cnnlab.data.dataset import Part
+from cnnlab.errors import DataError, MachineError
+from cnnlab.text import printable
+
+FILES = (
+    ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+)
+"""Images and labels of train and of test; each may end in .gz."""
+
+_UBYTE = 8
+_MAX_BYTES = 1 << 30
+
+
+def find_idx(folder: Path) -> list[Path] | None:
+    """The four files in `folder`, in the order of `FILES`; None where one is missing."""
+    found = []
+    for name in (name for pair in FILES for name in pair):
+        candidates = [folder / name, folder / f"{name}.gz"]
+        file = next((candidate for candidate in candidates if candidate.is_file()), None)
+        if file is None:
+            return None
+        found.append(file)
+    return found
+
+
+def read_parts(files: list[Path], classes: int) -> tuple[Part, Part]:
+    """(train, test) of the four files: images (N, H, W, 1) uint8, labels (N,) int64.
+
+    Raises:
+        DataError: a file that is not IDX, is cut short, or does not fit its partner.
+        MachineError: a file that cannot be read.
+    """
+    train_images, train_labels, test_images, test_labels = files
+    return _part(train_images, train_labels, classes), _part(test_images, test_labels, classes)
+
+
+def _part(images_file: Path, labels_file: Path, classes: int) -> Part:
+    images, labels = read_idx(images_file, 3), read_idx(labels_file, 1)
+    if len(images) != len(labels):
+        raise DataError(
+            f"{printable(images_file.name)} holds {len(images)} images, "
+            f"{printable(labels_file.name)} {len(labels)} labels",
+            hint=f"Get both files again into {printable(images_file.parent)}",
+        )
+    if len(labels) and labels.max() >= classes:
+        raise DataError(f"{printable(labels_file)}: expected labels 0 to {classes - 1}, received {labels.max()}")
+    return Part(images[..., None], labels.astype(np.int64))
+
+
+def read_idx(file: Path, dimensions: int) -> np.ndarray:
+    """The array of one IDX file of unsigned bytes with `dimensions` dimensions.
+
+    Raises:
+        DataError: another type or number of dimensions, no data, or more or fewer bytes than the header declares.
+        MachineError: the file cannot be read.
+    """
+    data = _bytes(file)
+    header = 4 + 4 * dimensions
+    if len(data) < header or data[:4] != bytes([0, 0, _UBYTE, dimensions]):
+        raise DataError(
+            f"{printable(file)} is no IDX file of unsigned bytes with {dimensions} dimensions: "
+            f"it starts with {data[:4]!r}",
+            hint="Get the file again",
+        )
+    shape = [int.from_bytes(data[at : at + 4], "big") for at in range(4, header, 4)]
+    size = int(np.prod(shape, dtype=object))  # Python integers: four bytes each may overflow 64 bits together
+    if size != len(data) - header or not size:
+        raise DataError(
+            f"{printable(file)} is cut short or damaged: its header declares {size} bytes, "
+            f"it holds {len(data) - header}",
+            hint="Get the file again",
+        )
+    return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as opened:
+            data = opened.read(_MAX_BYTES + 1)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(
+            f"{printable(file)} is cut short or damaged: {printable(error)}", hint="Get the file again"
+        ) from error
+    except OSError as error:
+        raise MachineError(f"cannot read {printable(file)}: {error.strerror}") from error
+    if len(data) > _MAX_BYTES:
+        raise DataError(f"{printable(file)} is too large: at most {_MAX_BYTES:,} bytes are read")
+    return data

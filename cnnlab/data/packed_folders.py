@@ -1,0 +1,43 @@
+"""An archive whose contents are a folder of pictures: decoded as it is read."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from cnnlab.data.archives import members
+from cnnlab.data.dataset import OnProgress, Part
+from cnnlab.data.decoding import Named, assemble, decode
+from cnnlab.data.layout import PARTS, Layout, check_classes, is_clutter
+from cnnlab.text import printable
+
+
+def read_packed_folder(
+    file: Path, image_size: int | None, skip_bad: bool, on_progress: OnProgress
+) -> tuple[tuple[str, ...], dict[str, Part], list[str]]:
+    """Classes, parts and notices of an archive of train/CLASS/*, with or without one folder around all of it.
+
+    Raises:
+        DataError: as `members`, `check_classes` and `assemble`.
+        MachineError: the file cannot be read.
+    """
+    layout = Layout()
+    pictures = list(decode(_pictures(file, layout), None, image_size, on_progress))
+    check_classes(printable(file), layout.classes)
+    classes, parts, notices = assemble(printable(file), pictures, image_size, skip_bad)
+    return classes, parts, layout.notices() + notices
+
+
+def _pictures(file: Path, layout: Layout) -> Iterator[Named]:
+    around: str | None = None
+    for index, (steps, data) in enumerate(members(file)):
+        if any(is_clutter(step) for step in steps):
+            continue
+        if index == 0 and steps[0] not in PARTS:
+            around = steps[0]
+        if around is not None and steps[0] == around:
+            steps = steps[1:]
+        if not steps:
+            continue
+        if data is None:
+            layout.add_folder(steps)
+        elif layout.add_file(steps):
+            yield "/".join(steps), data
