@@ -3,7 +3,7 @@
 linear.py Linear · conv.py Conv2d · pooling.py MaxPool2d, AvgPool2d, AdaptiveAvgPool2d · activations.py ReLU and its
 family · normalization.py BatchNorm1d, BatchNorm2d · dropout.py Dropout · flatten.py Flatten · containers.py Sequential,
 Residual · loss.py HalfSquaredError, CrossEntropyLoss · optim.py SGD, Adam, AdamW, clip_grad_norm · layer.py what all
-layers share · parallel.py all cores
+layers share · mirror.py a torch net as one of these · parallel.py all cores
 """
 
 from cnnlab.backprop.activations import GELU, Identity, ReLU, Sigmoid, SiLU, Tanh
@@ -15,7 +15,7 @@ from cnnlab.backprop.layer import Array, DtypeError, Layer, Parameter, ShapeErro
 from cnnlab.backprop.linear import Linear
 from cnnlab.backprop.loss import CrossEntropyLoss, HalfSquaredError, Loss
 from cnnlab.backprop.normalization import BatchNorm1d, BatchNorm2d
-from cnnlab.backprop.optim import SGD, Adam, AdamW, Optimizer, clip_grad_norm
+from cnnlab.backprop.optim import SGD, Adam, AdamW, Optimizer, ParameterGroup, clip_grad_norm
 from cnnlab.backprop.parallel import set_threads
 from cnnlab.backprop.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 
@@ -42,6 +42,7 @@ __all__ = [
     "MaxPool2d",
     "Optimizer",
     "Parameter",
+    "ParameterGroup",
     "ReLU",
     "Residual",
     "Sequential",

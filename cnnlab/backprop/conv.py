@@ -48,6 +48,10 @@ class Conv2d(Layer):
         self.bias = uniform((out_channels,), fan_in, dtype, rng) if bias else None
         self._workspaces: dict[tuple[str, int], _Patches] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy makes its own buffers: views into them do not survive copying.
+        return {**self.__dict__, "_workspaces": {}}
+
     def _describe(self) -> str:
         return (
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "

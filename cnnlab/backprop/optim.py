@@ -37,22 +37,14 @@ class Optimizer:
         for group in self.param_groups:
             for parameter in group["params"]:
                 value = parameter.value
-                state = self._state.setdefault(parameter, {})
-                self._update(value, np.asarray(parameter.grad, value.dtype), group, state)
+                self._update(value, np.asarray(parameter.grad, value.dtype), group, self.state(parameter))
 
     def _update(self, value: Array, grad: Array, group: dict[str, Any], state: dict[str, Any]) -> None:
         raise NotImplementedError
 
-    def state(self) -> list[dict[str, Any]]:
-        """What the optimiser remembers, one dict a parameter, in the order of the groups."""
-        return [self._state.get(parameter, {}) for group in self.param_groups for parameter in group["params"]]
-
-    def load_state(self, states: Sequence[dict[str, Any]]) -> None:
-        """Take over what `state()` gave."""
-        parameters = [parameter for group in self.param_groups for parameter in group["params"]]
-        if len(states) != len(parameters):
-            raise UsageError(f"{type(self).__name__} has {len(parameters)} parameters, received {len(states)} states")
-        self._state = {parameter: dict(state) for parameter, state in zip(parameters, states, strict=True)}
+    def state(self, parameter: Parameter) -> dict[str, Any]:
+        """What is remembered of a parameter, under torch's names; empty before the first step. May be filled."""
+        return self._state.setdefault(parameter, {})
 
 
 class SGD(Optimizer):
@@ -110,7 +102,7 @@ class Adam(Optimizer):
     def _update(self, value: Array, grad: Array, group: dict[str, Any], state: dict[str, Any]) -> None:
         grad = self._decay(value, grad, group)
         first, second = self.betas
-        step = state["step"] = state.get("step", 0) + 1
+        step = state["step"] = int(state.get("step", 0)) + 1
         m = state.setdefault("exp_avg", np.zeros_like(value))
         v = state.setdefault("exp_avg_sq", np.zeros_like(value))
         m += (1 - first) * (grad - m)

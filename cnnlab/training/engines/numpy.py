@@ -1,0 +1,276 @@
+"""The hand-derived engine: the torch net is mirrored layer by layer and trained by `cnnlab.backprop`."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from cnnlab import backprop
+from cnnlab.backprop import Array, Layer
+from cnnlab.backprop.mirror import mirror
+from cnnlab.errors import CheckpointError, NumericError, UsageError
+from cnnlab.randomness import generator
+from cnnlab.recipe.schema import OptimSection, TrainSection
+from cnnlab.training.engines.base import Batch, LayerGradient, StepKey
+
+EVALUATION_BATCH = 250
+_ACTIVATIONS = (backprop.ReLU, backprop.Sigmoid, backprop.Tanh, backprop.GELU, backprop.SiLU, backprop.Identity)
+_PRECISIONS = {"auto": "fp32", "fp32": "fp32", "fp64": "fp64"}
+
+
+class NumpyEngine:
+    """Trains any net of the layers in `cnnlab.backprop.mirror.MIRRORED`, on the CPU, in float32 or float64."""
+
+    name = "numpy"
+    device = "cpu"
+
+    def __init__(
+        self, net: Any, train: TrainSection, optim: OptimSection, *, mean: np.ndarray, std: np.ndarray
+    ) -> None:
+        """Mirror `net`, a torch module; `mean` and `std` (C,) of the training pictures' levels normalise all pictures.
+
+        Raises:
+            UsageError: the net has a layer, or the recipe a precision, that this engine lacks.
+        """
+        if train.precision not in _PRECISIONS:
+            raise UsageError(
+                f"the numpy engine has no precision {train.precision}", hint="Use --precision fp32 or fp64"
+            )
+        self.train, self.precision = train, _PRECISIONS[train.precision]
+        self.dtype = np.dtype(np.float64 if self.precision == "fp64" else np.float32)
+        self.net = mirror(net, self.dtype)
+        self.averaged = copy.deepcopy(self.net).eval() if train.ema else None
+        self.updates = 0
+        self.optimizer = _optimizer(self.net, optim)
+        self._losses = [_loss(train), _loss(train)]
+        self._mean = mean.astype(self.dtype)
+        self._scale = (1 / std.astype(self.dtype)).astype(self.dtype)
+
+    def step(self, batch: Batch, lr: float, key: StepKey) -> float:
+        """Forward, backward, clip, update, average: the mean objective over the batch.
+
+        Raises:
+            NumericError: a value on the way is not finite; the weights are those of before the step.
+        """
+        self.net.train()
+        for name, layer in _walk(self.net):
+            if isinstance(layer, backprop.Dropout):
+                layer.rng = generator(key.seed, f"dropout:{name}", key.epoch, key.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        images = self._normalised(batch.images)
+        if batch.partners is not None:
+            images = batch.share * images + (1 - batch.share) * images[batch.partners]
+        try:
+            value, delta = self._objective(self.net.forward(images.astype(self.dtype, copy=False)), batch)
+            self.net.backward(delta)
+        except NumericError as error:
+            raise self._not_finite(error.message, key) from error
+        if self.train.clip_norm is not None:
+            norm = backprop.clip_grad_norm(self.net.parameters(), self.train.clip_norm)
+            if not np.isfinite(norm):
+                raise self._not_finite(f"the gradient's norm became {norm}", key)
+        self.optimizer.step()
+        self._average()
+        return value
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Outputs (N, classes) in the engine's precision of (N, H, W, C) uint8 pictures."""
+        net = (self.averaged or self.net).eval()
+        outputs = [
+            net.forward(self._normalised(images[start : start + EVALUATION_BATCH]))
+            for start in range(0, len(images), EVALUATION_BATCH)
+        ]
+        return np.concatenate(outputs)
+
+    def layer_gradients(self, images: np.ndarray, labels: np.ndarray) -> list[LayerGradient]:
+        """δ, ∂J/∂w, mean f′ and dead units of every weight layer; nothing is changed by it."""
+        net = copy.deepcopy(self.net).train()
+        for name, layer in _walk(net):
+            if isinstance(layer, backprop.Dropout):
+                layer.rng = generator(0, f"dropout:{name}")
+        recorder = _GradientRecorder(net, len(images))
+        loss = _loss(self.train)
+        loss.forward(net.forward(self._normalised(images)), labels)
+        net.backward(loss.backward())
+        return recorder.result()
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The weights and buffers that `predict` uses (copies)."""
+        return (self.averaged or self.net).state_dict()
+
+    def load_weights(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Take weights and buffers; the moving average starts from them too.
+
+        Raises:
+            CheckpointError: names or shapes are those of another net.
+        """
+        _load(self.net, weights, self.dtype)
+        if self.averaged is not None:
+            _load(self.averaged, weights, self.dtype)
+
+    def training_state(self) -> dict[str, np.ndarray]:
+        """Weights, moving average and optimiser under `model.`, `ema.` and `optimizer.`, and the count of updates."""
+        state = {f"model.{name}": array for name, array in self.net.state_dict().items()}
+        if self.averaged is not None:
+            state |= {f"ema.{name}": array for name, array in self.averaged.state_dict().items()}
+        for name, parameter in self.net.named_parameters():
+            for key, value in self.optimizer.state(parameter).items():
+                state[f"optimizer.{key}.{name}"] = np.array(value)
+        return state | {"updates": np.array(self.updates)}
+
+    def load_training_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take what `training_state` gave.
+
+        Raises:
+            CheckpointError: it belongs to another net or optimiser.
+        """
+        _load(self.net, _under("model.", state), self.dtype)
+        if self.averaged is not None:
+            _load(self.averaged, _under("ema.", state), self.dtype)
+        parameters = dict(self.net.named_parameters())
+        for full, array in _under("optimizer.", state).items():
+            key, _, name = full.partition(".")
+            if name not in parameters or array.shape not in ((), parameters[name].value.shape):
+                raise CheckpointError(f"the checkpoint holds {key!r} of an unknown layer {name!r}")
+            self.optimizer.state(parameters[name])[key] = np.array(array)
+        self.updates = int(state["updates"])
+
+    def _normalised(self, images: np.ndarray) -> Array:
+        """(B, H, W, C) uint8 to normalised (B, C, H, W)."""
+        levels = images.transpose(0, 3, 1, 2).astype(self.dtype, order="C")  # (B, C, H, W)
+        levels -= self._mean[:, None, None]
+        levels *= self._scale[:, None, None]
+        return levels
+
+    def _objective(self, outputs: Array, batch: Batch) -> tuple[float, Array]:
+        """The mean over the batch of what is optimised, and δ at the outputs."""
+        first, second = self._losses
+        value = first.forward(outputs, batch.labels)
+        if batch.partners is None:
+            return value, first.backward()
+        blended = second.forward(outputs, batch.labels[batch.partners])
+        delta = batch.share * first.backward() + (1 - batch.share) * second.backward()
+        return batch.share * value + (1 - batch.share) * blended, delta.astype(outputs.dtype, copy=False)
+
+    def _average(self) -> None:
+        """Exponential moving average of weights and statistics, in which the first updates weigh more."""
+        if self.averaged is None:
+            return
+        self.updates += 1
+        decay = min(self.train.ema, (1 + self.updates) / (10 + self.updates))
+        average, current = self.averaged.state_dict(), self.net.state_dict()
+        for name, array in average.items():
+            if array.dtype.kind == "f":
+                array += ((1 - decay) * (current[name] - array)).astype(array.dtype)
+            else:
+                average[name] = current[name]
+        self.averaged.load_state_dict(average)
+
+    def _not_finite(self, what: str, key: StepKey) -> NumericError:
+        return NumericError(
+            f"{what}, in epoch {key.epoch}, step {key.step + 1}",
+            hint="Lower the learning rate (--lr), or clip gradients (--set train.clip_norm=1)",
+        )
+
+
+class _GradientRecorder:
+    """Notes δ at the output of each weight layer, and f′ at the activation that follows it."""
+
+    def __init__(self, net: Layer, count: int) -> None:
+        self.count = count
+        self.layers: list[tuple[str, Layer]] = []
+        self.deltas: dict[str, Array] = {}
+        self.slopes: dict[str, tuple[float, float]] = {}
+        for name, layer in _walk(net):
+            if isinstance(layer, backprop.Linear | backprop.Conv2d):
+                self._watch_weights(name, layer)
+            elif isinstance(layer, _ACTIVATIONS):
+                self._watch_activation(layer)
+
+    def _watch_weights(self, name: str, layer: Layer) -> None:
+        forward, backward = layer.forward, layer.backward
+
+        def noting_forward(x: Array) -> Array:
+            self.layers.append((name, layer))
+            return forward(x)
+
+        def noting_backward(delta: Array) -> Array:
+            self.deltas[name] = delta
+            return backward(delta)
+
+        # Shadows the methods of this one layer, in a net that is thrown away afterwards.
+        vars(layer).update(forward=noting_forward, backward=noting_backward)
+
+    def _watch_activation(self, layer: Layer) -> None:
+        forward = layer.forward
+
+        def noting_forward(x: Array) -> Array:
+            output = forward(x)
+            if self.layers and (latest := self.layers[-1][0]) not in self.slopes:
+                slope = layer.backward(np.ones_like(output))
+                dead = (slope == 0).swapaxes(0, 1).reshape(slope.shape[1], -1).all(axis=1)  # by unit or channel
+                self.slopes[latest] = (float(slope.mean(dtype=np.float64)), float(dead.mean()))
+            return output
+
+        vars(layer).update(forward=noting_forward)
+
+    def result(self) -> list[LayerGradient]:
+        """A row for each weight layer, in the order of the forward pass."""
+        rows = []
+        for name, layer in self.layers:
+            # J is the mean loss of `count` pictures: times count, δ is that of one picture's own loss.
+            delta_rms = _rms(self.deltas[name]) * self.count
+            slope, dead = self.slopes.get(name, (None, None))
+            rows.append(LayerGradient(name, delta_rms, _rms(layer.grads["weight"]), slope, dead))
+        return rows
+
+
+def _rms(array: Array) -> float:
+    return float(np.sqrt(np.square(array, dtype=np.float64).mean()))
+
+
+def _walk(layer: Layer, prefix: str = "") -> Iterator[tuple[str, Layer]]:
+    """Every layer below, with its dotted name."""
+    for name, child in layer.children().items():
+        yield prefix + name, child
+        yield from _walk(child, f"{prefix}{name}.")
+
+
+def _loss(train: TrainSection) -> backprop.Loss:
+    return (
+        backprop.HalfSquaredError()
+        if train.loss == "mse"
+        else backprop.CrossEntropyLoss(label_smoothing=train.label_smoothing)
+    )
+
+
+def _optimizer(net: Layer, optim: OptimSection) -> backprop.Optimizer:
+    """SGD, Adam or AdamW; weight decay acts on weights alone, not on biases and normalisation parameters."""
+    decayed = [parameter for parameter in net.parameters() if parameter.value.ndim > 1]
+    others = [parameter for parameter in net.parameters() if parameter.value.ndim <= 1]
+    groups: list[backprop.ParameterGroup] = [
+        {"params": decayed, "weight_decay": optim.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    if optim.name == "sgd":
+        return backprop.SGD(groups, lr=optim.lr, momentum=optim.momentum, nesterov=optim.nesterov)
+    kind = backprop.Adam if optim.name == "adam" else backprop.AdamW
+    return kind(groups, lr=optim.lr, betas=(optim.momentum, 0.999))
+
+
+def _under(prefix: str, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
+
+
+def _load(net: Layer, weights: Mapping[str, np.ndarray], dtype: np.dtype[Any]) -> None:
+    """Take weights and buffers, name by name."""
+    try:
+        net.load_state_dict(
+            {name: array.astype(dtype) if array.dtype.kind == "f" else array for name, array in weights.items()}
+        )
+    except backprop.ShapeError as error:
+        raise CheckpointError(
+            f"the checkpoint does not fit this net: {error.message}", hint="It belongs to another architecture"
+        ) from error
