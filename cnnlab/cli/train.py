@@ -1,8 +1,213 @@
-"""`cnnlab train`."""
+"""`cnnlab train`: one net, trained to the end."""
 
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cnnlab.cli.options import (
+    AllowDuplicates,
+    BatchSize,
+    Data,
+    DataDir,
+    Device,
+    DeviceName,
+    Engine,
+    EngineName,
+    Epochs,
+    Json,
+    Lr,
+    MaxMinutes,
+    Offline,
+    Out,
+    Precision,
+    Quiet,
+    RunName,
+    Seed,
+    Set,
+    SkipBad,
+    Threads,
+    TrustCode,
+    Verbose,
+    given,
+)
 from cnnlab.errors import UsageError
 
+if TYPE_CHECKING:
+    from cnnlab.cli.render.console import Output
+    from cnnlab.recipe.schema import Recipe
+    from cnnlab.training.settings import Settings
 
-def train() -> None:
-    """Not there yet in this version."""
-    raise UsageError("cnnlab train is not there yet in this version", hint="See: cnnlab --help")
+
+def train(
+    arch: Annotated[str | None, typer.Option(metavar="SPEC", help="The net: NAME[:key=value,...]; see --list.")] = None,
+    recipe: Annotated[str | None, typer.Option(metavar="NAME|FILE", help="A recipe, shipped or your own.")] = None,
+    assignments: Set = None,
+    data: Data = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    lr: Lr = None,
+    seed: Seed = None,
+    precision: Precision = None,
+    threads: Threads = None,
+    max_minutes: MaxMinutes = None,
+    device: Device = DeviceName.AUTO,
+    engine: Engine = EngineName.TORCH,
+    out: Out = Path("runs"),
+    name: RunName = None,
+    gradients: Annotated[bool, typer.Option("--gradients", help="Record δ and ∂J/∂w by layer and epoch.")] = False,
+    log: Annotated[
+        str | None, typer.Option(metavar="tensorboard", help="Also write TensorBoard's event files.")
+    ] = None,
+    no_test: Annotated[bool, typer.Option("--no-test", help="Leave the test set alone.")] = False,
+    init_from: Annotated[str | None, typer.Option(metavar="RUN", help="Start from a run's best weights.")] = None,
+    resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with a stopped run.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Pre-flight checks in seconds, instead of training.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the layer table instead of training.")] = False,
+    input_shape: Annotated[
+        str | None, typer.Option("--input", metavar="CxHxW", help="--dry-run for this input: needs no data.")
+    ] = None,
+    classes: Annotated[int, typer.Option(min=1, metavar="N", help="Classes for --input.")] = 10,
+    show_list: Annotated[bool, typer.Option("--list", help="List architectures, recipes and data sets.")] = False,
+    print_recipe: Annotated[bool, typer.Option("--print-recipe", help="Show the resolved recipe as YAML.")] = False,
+    data_dir: DataDir = None,
+    offline: Offline = False,
+    skip_bad: SkipBad = False,
+    allow_duplicates: AllowDuplicates = False,
+    trust_code: TrustCode = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Train a net; keep the best validation epoch, report its test accuracy.
+
+    \b
+    cnnlab train --arch cnn                              CIFAR-10, or digits without network
+    cnnlab train --arch mlp:depth=3,width=256 --data fashion-mnist
+    cnnlab train --arch cnn --data photos/ --set data.image_size=64
+    cnnlab train --arch resnet:depth=20 --epochs 30 --lr 0.2
+    cnnlab train --arch net.py:Net --data digits         your own nn.Module
+    cnnlab train --arch mlp:width=100,depth=1 --dry-run --input 3x224x224
+    cnnlab train --resume last                           go on after a stop
+    """
+    from cnnlab.cli.render.console import Output
+    from cnnlab.recipe import load
+    from cnnlab.recipe.spec import parse_spec
+    from cnnlab.training.settings import Settings
+
+    output = Output(json=json, quiet=quiet, verbose=verbose)
+    if show_list:
+        return _show_list(output)
+    if log not in (None, "tensorboard"):
+        raise UsageError(f"--log: expected tensorboard, received {log!r}")
+    flags = given(
+        {
+            "--data": data,
+            "--epochs": epochs,
+            "--batch-size": batch_size,
+            "--lr": lr,
+            "--seed": seed,
+            "--precision": precision,
+            "--threads": threads,
+            "--max-minutes": max_minutes,
+            "--skip-bad": skip_bad or None,
+            "--allow-duplicates": allow_duplicates or None,
+        }
+    )
+    settings = Settings(
+        out=out,
+        name=name,
+        device=device.value,
+        engine=engine.value,
+        gradients=gradients,
+        tensorboard=log is not None,
+        test=not no_test,
+        data_dir=data_dir,
+        offline=offline,
+        command=("cnnlab", *sys.argv[1:]),
+    )
+    if resume is not None:
+        if arch or recipe or assignments or flags:
+            raise UsageError(
+                "--resume goes on with the run's own recipe: no --arch, --recipe, --set or recipe flags with it",
+                hint="Leave them out, or start a new run from its weights: --init-from RUN",
+            )
+        return _resume(resume, settings, output, trust_code=trust_code)
+    spec = parse_spec(arch) if arch is not None else None if recipe else parse_spec("cnn")
+    resolved = load.resolve(arch=spec, recipe=recipe, settings=assignments or (), flags=flags, trust_code=trust_code)
+    if print_recipe:
+        return _print_recipe(resolved, output)
+    if dry_run:
+        return _dry_run(resolved, settings, input_shape, classes, output)
+    if check:
+        return _check(resolved, settings, output)
+    return _train(resolved, settings, init_from, output)
+
+
+def _train(recipe: "Recipe", settings: "Settings", init_from: str | None, output: "Output") -> None:
+    from dataclasses import replace
+
+    from cnnlab.cli.render.train import TrainView
+    from cnnlab.cli.signals import stop_kindly
+    from cnnlab.training.run_folder import find_run
+
+    if init_from is not None:
+        settings = replace(settings, init_from=find_run(init_from, settings.out))
+    with TrainView(output) as view, stop_kindly(view):
+        from cnnlab.training.loop import train
+
+        output.result(train(recipe, settings, view.show).result)
+
+
+def _resume(run: str, settings: "Settings", output: "Output", *, trust_code: bool) -> None:
+    from cnnlab.cli.render.train import TrainView
+    from cnnlab.cli.signals import stop_kindly
+    from cnnlab.training.run_folder import find_run
+
+    path = find_run(run, settings.out)
+    with TrainView(output) as view, stop_kindly(view):
+        from cnnlab.training.loop import resume
+
+        output.result(resume(path, settings, view.show, trust_code=trust_code).result)
+
+
+def _check(recipe: "Recipe", settings: "Settings", output: "Output") -> None:
+    from cnnlab.cli.render.preflight import render_preflight
+    from cnnlab.cli.render.train import TrainView
+    from cnnlab.training.preflight import preflight
+
+    with TrainView(output) as view:
+        report = preflight(recipe, settings, view.show)
+    render_preflight(output, report)
+    output.result(report.document())
+    report.raise_for_failure()
+
+
+def _dry_run(recipe: "Recipe", settings: "Settings", input_shape: str | None, classes: int, output: "Output") -> None:
+    from cnnlab.cli.render.layers import render_outline
+    from cnnlab.cli.render.train import TrainView
+    from cnnlab.training.outline import outline, parse_shape
+
+    shape = None if input_shape is None else parse_shape(input_shape)
+    with TrainView(output) as view:
+        result = outline(recipe, settings, input_shape=shape, classes=classes, tell=view.show)
+    render_outline(output, result)
+    output.result(result.document())
+
+
+def _print_recipe(recipe: "Recipe", output: "Output") -> None:
+    from cnnlab.recipe.load import dump
+
+    if output.json:
+        output.result(recipe.model_dump())
+    else:
+        typer.echo(dump(recipe), nl=False)
+
+
+def _show_list(output: "Output") -> None:
+    from cnnlab.cli.render.lists import catalogue, render_catalogue
+
+    entries = catalogue()
+    render_catalogue(output, entries)
+    output.result(entries)

@@ -30,6 +30,9 @@ SHORT_FLAGS: Mapping[str, KeyPath] = {
     "--seed": ("seed",),
     "--precision": ("train", "precision"),
     "--threads": ("threads",),
+    "--max-minutes": ("train", "max_minutes"),
+    "--skip-bad": ("data", "skip_bad"),
+    "--allow-duplicates": ("data", "allow_duplicates"),
 }
 
 
@@ -114,18 +117,27 @@ def resolve(
             layers.lay(tuple(key.split(".")), value, "--set")
     for flag, value in (flags or {}).items():
         layers.lay(SHORT_FLAGS[flag], value, flag)
+    return _build_trusted(layers, trust_code=trust_code)
+
+
+def from_file(path: Path, *, trust_code: bool = False) -> Recipe:
+    """A recipe from one file alone, such as a run's own.
+
+    Raises:
+        UsageError: it names a Python file, and `trust_code` is not given.
+        RecipeError: it is no valid recipe.
+    """
+    layers = Layers()
+    _lay_recipe(layers, str(path))
+    return _build_trusted(layers, trust_code=trust_code)
+
+
+def _build_trusted(layers: Layers, *, trust_code: bool) -> Recipe:
     if layers.user_file is not None and not trust_code:
         raise UsageError(
             f"{printable(layers.user_file)} names a Python file, whose code would run",
             hint="Read that file; if you trust it, add --trust-code",
         )
-    return build(layers)
-
-
-def from_file(path: Path) -> Recipe:
-    """A recipe from one file alone, such as a run's own."""
-    layers = Layers()
-    _lay_recipe(layers, str(path))
     return build(layers)
 
 

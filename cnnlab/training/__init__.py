@@ -1,1 +1,4 @@
-"""."""
+"""Training: `loop` runs, `prepare` gets ready, `engines` compute, `run_folder` and `checkpoint` keep.
+
+Nothing is imported here: `run_folder` and `checkpoint` serve commands that never need torch.
+"""

@@ -115,7 +115,9 @@ def _tensors(path: Path, meta: Mapping[str, Any]) -> "dict[str, np.ndarray]":
         raise CheckpointError(f"the manifest of {printable(path)} names no size and hash")
     try:
         if path.stat().st_size != expected:
-            raise CheckpointError(f"{printable(path)} has {path.stat().st_size:,} bytes; its manifest says {expected:,}")
+            raise CheckpointError(
+                f"{printable(path)} has {path.stat().st_size:,} bytes; its manifest says {expected:,}"
+            )
         content = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"cannot read {printable(path)}: {error.strerror}") from None

@@ -1,7 +1,7 @@
 """The run folder: its name, its files, and how a run is found again. Free of torch.
 
-    recipe.yaml  environment.json  metrics.jsonl  metrics.csv  curves.png  result.json
-    gradients.jsonl  gradients.png  checkpoints/{best,last}.{safetensors,json}
+recipe.yaml  environment.json  metrics.jsonl  metrics.csv  curves.png  result.json
+gradients.jsonl  gradients.png  checkpoints/{best,last}.{safetensors,json}
 """
 
 import csv
@@ -134,7 +134,7 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def safe_name(text: str) -> str:
-    """Text as a part of a file name that is legal everywhere: letters and digits of any script, dot, dash, underscore."""
+    """Text as a part of a file name that is legal everywhere: letters and digits of any script, dots, dashes."""
     name = re.sub(r"[^\w.-]+", "-", text, flags=re.UNICODE).strip("-. ")[:60].strip("-. ")
     return f"_{name}" if name.partition(".")[0].lower() in _WINDOWS_RESERVED else name or "unnamed"
 

@@ -18,7 +18,7 @@ from cnnlab.text import printable
 from cnnlab.training.engines.base import Batch, LayerGradient, StepKey
 
 EVALUATION_BATCH = 1000
-_ACTIVATION_TYPES = tuple(ACTIVATIONS.values())
+_ACTIVATION_TYPES = tuple(type(make()) for make in ACTIVATIONS.values())
 
 
 class TorchEngine:
@@ -41,7 +41,7 @@ class TorchEngine:
         self.train, self.precision, self.device = train, precision, device.type
         self._device = device
         self.dtype = torch.float64 if precision == "fp64" else torch.float32
-        self.net = net.to(device=device, dtype=self.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net = net.to(device=device, dtype=self.dtype).to(memory_format=torch.channels_last)
         self.averaged = copy.deepcopy(self.net).requires_grad_(False) if train.ema else None
         self.updates = 0
         self.optimizer = _optimizer(self.net, optim, device)
@@ -170,7 +170,7 @@ class TorchEngine:
         return torch.autocast(self.device, dtype=torch.bfloat16)
 
     def _average(self) -> None:
-        """Exponential moving average of weights and statistics; its first updates weigh more, so that it starts well."""
+        """Exponential moving average of weights and statistics; the first updates weigh more: a good start."""
         if self.averaged is None:
             return
         self.updates += 1

@@ -1,0 +1,92 @@
+"""The figures of a training run: its curves, and how much gradient reaches each layer."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cnnlab.report.style import BLUE, GREEN, RED, new_figure, plain_axes, save, shown
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class Row(Protocol):
+    """What is drawn of an epoch."""
+
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def train_loss(self) -> float: ...
+    @property
+    def val_loss(self) -> float | None: ...
+    @property
+    def train_acc(self) -> float: ...
+    @property
+    def val_acc(self) -> float | None: ...
+    @property
+    def lr(self) -> float: ...
+
+
+def draw_curves(path: Path, rows: Sequence[Row], best_epoch: int, title: str) -> None:
+    """Training (dashed) and validation (solid) loss on one axis, accuracy, learning rate; the best epoch marked."""
+    figure = new_figure(11, 4.2)
+    loss, accuracy, rate = figure.subplots(1, 3, width_ratios=[5, 5, 3])
+    epochs = [row.epoch for row in rows]
+    _pair(loss, epochs, [row.train_loss for row in rows], [row.val_loss for row in rows], "loss")
+    _pair(
+        accuracy,
+        epochs,
+        [100 * row.train_acc for row in rows],
+        [None if row.val_acc is None else 100 * row.val_acc for row in rows],
+        "accuracy in %",
+    )
+    rate.plot(epochs, [row.lr for row in rows], color=GREEN, marker="." if len(rows) == 1 else None)
+    rate.set_ylabel("learning rate")
+    for axes in (loss, accuracy, rate):
+        plain_axes(axes)
+        axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    for axes in (loss, accuracy):
+        axes.axvline(best_epoch, color="0.35", linewidth=1, linestyle=":", label=f"best epoch, {best_epoch}")
+    loss.legend(frameon=False)
+    figure.suptitle(shown(title), parse_math=False)
+    save(figure, path)
+
+
+def _pair(axes: "Axes", epochs: Sequence[int], train: Sequence[float], val: Sequence[float | None], label: str) -> None:
+    marker = "." if len(epochs) < 3 else None
+    axes.plot(epochs, train, linestyle="--", color=BLUE, label="training", marker=marker)
+    if all(value is not None for value in val):
+        axes.plot(epochs, [value for value in val if value is not None], color=RED, label="validation", marker=marker)
+    axes.set_ylabel(label)
+
+
+def draw_gradients(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
+    """RMS of δ and of ∂J/∂w by layer, one line an epoch from light (before training) to dark, logarithmic."""
+    figure = new_figure(11, 4.6)
+    epochs = sorted({row["epoch"] for row in rows})
+    chosen = [epochs[round(index * (len(epochs) - 1) / 5)] for index in range(6)] if len(epochs) > 6 else epochs
+    names = [row["layer"] for row in rows if row["epoch"] == epochs[0]] if epochs else []
+    from matplotlib import colormaps
+
+    for axes, key, label in zip(
+        figure.subplots(1, 2), ("delta_rms", "weight_rms"), ("RMS of δ", "RMS of ∂J/∂w"), strict=True
+    ):
+        for number, epoch in enumerate(chosen):
+            values = [row[key] or float("nan") for row in rows if row["epoch"] == epoch]
+            colour = colormaps["cividis_r"](0.15 + 0.85 * number / max(1, len(chosen) - 1))
+            when = "before training" if epoch == 0 else f"after epoch {epoch}"
+            axes.plot(range(len(values)), values, marker="o", markersize=4, color=colour, label=when)
+        if any(row[key] > 0 for row in rows):
+            axes.set_yscale("log")
+        step = max(1, len(names) // 16)
+        axes.set_xticks(range(0, len(names), step), [shown(name) for name in names[::step]], rotation=60, ha="right")
+        for text in axes.get_xticklabels():
+            text.set_parse_math(False)
+            text.set_fontsize(8)
+        axes.set_ylabel(label)
+        axes.set_xlabel("layer, first to last")
+        plain_axes(axes)
+    figure.axes[0].legend(frameon=False, fontsize=8)
+    figure.suptitle(shown(f"Gradients by layer: {title}"), parse_math=False)
+    save(figure, path)

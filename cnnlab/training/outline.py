@@ -1,0 +1,156 @@
+"""`--dry-run`: what a net is made of and what training it would take, without training it."""
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from cnnlab.errors import UsageError
+from cnnlab.models import registry
+from cnnlab.models.options import SeqOptions
+from cnnlab.models.table import LayerTable, layer_table
+from cnnlab.recipe.schema import Recipe
+from cnnlab.text import printable
+from cnnlab.training import device as devices
+from cnnlab.training.prepare import load_data, tell_nobody
+from cnnlab.training.settings import Settings
+
+CIFAR_SHAPE, CIFAR_CLASSES, CIFAR_IMAGES = (3, 32, 32), 10, 50_000
+"""What is assumed where neither an input nor data are named: no data are needed then."""
+PROBE_IMAGES = 32
+PROBE_MACS = 2_000_000_000
+"""Nets above this many multiply-adds for the probe are not timed: a dry run answers at once."""
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A net counted, and an estimate of its training."""
+
+    arch: str
+    table: LayerTable
+    classes: int
+    batch_size: int
+    activation_bytes: int
+    """What the layers give out for a batch, in bytes."""
+    images_per_s: float | None
+    """Measured on one small batch, optimiser and evaluation not counted; None where the net is too large for that."""
+    epochs: int
+    train_images: int | None
+
+    @property
+    def minutes(self) -> float | None:
+        """Expected minutes of training; None without data."""
+        if self.images_per_s is None or self.train_images is None:
+            return None
+        return self.epochs * self.train_images / self.images_per_s / 60
+
+    def document(self) -> dict[str, Any]:
+        """The outline as one JSON object."""
+        return {
+            "arch": self.arch,
+            "input_shape": list(self.table.input_shape),
+            "classes": self.classes,
+            "layers": [asdict(layer) for layer in self.table.layers],
+            "weights": self.table.weights,
+            "biases": self.table.biases,
+            "parameters": self.table.parameters,
+            "macs": self.table.macs,
+            "batch_size": self.batch_size,
+            "activation_bytes": self.activation_bytes,
+            "images_per_s": self.images_per_s,
+            "expected_minutes": self.minutes,
+        }
+
+
+def outline(
+    recipe: Recipe,
+    settings: Settings,
+    *,
+    input_shape: tuple[int, int, int] | None = None,
+    classes: int = CIFAR_CLASSES,
+    tell: Any = tell_nobody,
+) -> Outline:
+    """Count a net over `input_shape` (channels, height, width), or over the recipe's own data.
+
+    With an input, or a `seq` that names its own, neither data nor network are asked for; with no data named either,
+    CIFAR-10's shape and size are assumed.
+
+    Raises:
+        UsageError: the net does not fit the input.
+    """
+    images: int | None = None
+    if input_shape is None and isinstance(recipe.model, SeqOptions) and recipe.model.input is not None:
+        input_shape = parse_shape(recipe.model.input)
+    elif input_shape is None and recipe.data.name is None:
+        input_shape, classes, images = CIFAR_SHAPE, CIFAR_CLASSES, CIFAR_IMAGES
+    elif input_shape is None:
+        data = load_data(recipe, settings, tell)
+        height, width, channels = data.image_shape
+        input_shape, classes, images = (channels, height, width), len(data.classes), len(data.train)
+    train_images = None if images is None else round(images * (1 - recipe.data.val_fraction))
+    table = _count(recipe, input_shape, classes)
+    size = recipe.train.batch_size
+    device = devices.choose_device(settings.device)
+    precision = devices.choose_precision(recipe.train.precision, device)
+    element = {"bf16": 2, "fp32": 4, "fp64": 8}[precision]
+    devices.set_threads(recipe.threads)
+    epochs = recipe.train.epochs
+    if train_images is not None and train_images >= size:
+        epochs = max(epochs, -(-recipe.train.min_steps // (train_images // size)))
+    rate = None
+    if table.macs * PROBE_IMAGES <= PROBE_MACS and table.parameters <= 50_000_000:
+        rate = _measure(recipe, input_shape, classes, device, precision)
+    return Outline(
+        recipe.model.arch, table, classes, size, table.activation_elements * size * element, rate, epochs, train_images
+    )
+
+
+def parse_shape(text: str) -> tuple[int, int, int]:
+    """(channels, height, width) of `CxHxW`.
+
+    Raises:
+        UsageError: it is written otherwise.
+    """
+    parts = text.lower().split("x")
+    if len(parts) != 3 or not all(part.isascii() and part.isdigit() and int(part[:9]) >= 1 for part in parts):
+        raise UsageError(f"--input: expected CxHxW, such as 3x224x224; received {printable(text)!r}")
+    channels, height, width = (int(part[:9]) for part in parts)
+    if channels > 4096 or max(height, width) > 65_536:
+        raise UsageError(f"--input: {printable(text)} is larger than any image: at most 4096x65536x65536")
+    return channels, height, width
+
+
+def _count(recipe: Recipe, input_shape: tuple[int, int, int], classes: int) -> LayerTable:
+    """The layer table, without memory for the weights where the net is our own or torchvision's."""
+    channels, height, width = input_shape
+    device = "cpu" if registry.is_user_file(recipe.model.arch) else "meta"
+    with torch.device(device):
+        net = registry.build(recipe.model, channels, classes, (height, width))
+    try:
+        return layer_table(net, input_shape)
+    except RuntimeError as error:
+        problem = printable(str(error).split("\n")[0])
+        raise UsageError(
+            f"{printable(recipe.model.arch)} does not take an input of {channels}x{height}x{width}: {problem}"
+        ) from None
+
+
+def _measure(
+    recipe: Recipe, input_shape: tuple[int, int, int], classes: int, device: torch.device, precision: str
+) -> float:
+    """Training images per second, from the second of two small batches, forward and backward."""
+    channels, height, width = input_shape
+    dtype = torch.float64 if precision == "fp64" else torch.float32
+    net = registry.build(recipe.model, channels, classes, (height, width))
+    net = net.to(device=device, dtype=dtype, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    images = torch.zeros((PROBE_IMAGES, *input_shape), device=device, dtype=dtype)
+    images = images.contiguous(memory_format=torch.channels_last)
+    seconds = 0.0
+    for _ in range(2):
+        started = time.perf_counter()
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+            outputs = net(images)
+        outputs.float().square().mean().backward()
+        seconds = time.perf_counter() - started
+    return round(PROBE_IMAGES / seconds, 1)

@@ -1,0 +1,198 @@
+"""Everything before the first step: data, split, what `auto` means here, the net, the engine."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnnlab.data import Augmentation, DataSet, Part, Progress, load, sample, split
+from cnnlab.errors import RecipeError, UsageError
+from cnnlab.models import registry
+from cnnlab.models.table import LayerTable, layer_table
+from cnnlab.randomness import key
+from cnnlab.recipe.schema import Recipe
+from cnnlab.text import printable
+from cnnlab.training import device as devices
+from cnnlab.training.engines.base import Engine
+from cnnlab.training.events import Event, Loading, Notice
+from cnnlab.training.settings import EngineName, Settings
+
+MAX_PARAMETERS = 2_000_000_000
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A training that is ready for its first step."""
+
+    recipe: Recipe
+    """With everything resolved that depended on the data: it says exactly what is done."""
+    settings: Settings
+    data: DataSet
+    train: Part
+    val: Part | None
+    sample: Part
+    """The fixed part of the training set on which train_loss and train_acc are measured."""
+    mean: np.ndarray
+    """(C,) float64, levels 0-255 of the training pictures."""
+    std: np.ndarray
+    table: LayerTable
+    engine: Engine
+    threads: int
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """What is done to training pictures."""
+        augment = self.recipe.data.augment
+        assert augment.crop != "auto"
+        assert augment.flip != "auto"
+        return Augmentation(augment.crop, augment.flip, augment.cutout, augment.mixup)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches of an epoch; the pictures left over are others in every epoch."""
+        return len(self.train) // self.recipe.train.batch_size
+
+
+def load_data(recipe: Recipe, settings: Settings, tell: Any) -> DataSet:
+    """Load what the recipe names, or CIFAR-10 or its stand-in where it names nothing."""
+
+    def on_progress(progress: Progress) -> None:
+        tell(Loading(progress.task, progress.done, progress.total, progress.unit))
+
+    section = recipe.data
+    data = load(
+        section.name,
+        data_dir=settings.data_dir,
+        image_size=section.image_size,
+        offline=settings.offline,
+        skip_bad=section.skip_bad,
+        allow_duplicates=section.allow_duplicates,
+        on_progress=on_progress,
+    )
+    for notice in data.notices:
+        tell(Notice(notice))
+    return data
+
+
+def prepare(recipe: Recipe, settings: Settings, data: DataSet) -> Prepared:
+    """Split, resolve, build.
+
+    Raises:
+        RecipeError: the recipe does not fit these data.
+        UsageError: the net does not fit these pictures.
+        MachineError: no such device.
+    """
+    threads = _set_threads(recipe, settings.engine)
+    if data.val is not None or recipe.data.val_fraction == 0:
+        train, val = data.train, data.val
+    else:
+        train, val = split(data.train, recipe.data.val_fraction, recipe.seed)
+    recipe = _resolve(recipe, data, len(train))
+    measured = sample(train, len(val) if val is not None else max(1, len(train) // 10), recipe.seed)
+    mean, std = level_statistics(train.images)
+    height, width, channels = data.image_shape
+    net = build_net(recipe, (channels, height, width), len(data.classes))
+    table = layer_table(net, (channels, height, width))
+    engine = make_engine(recipe, settings, net, mean, std)
+    return Prepared(recipe, settings, data, train, val, measured, mean, std, table, engine, threads)
+
+
+def build_net(recipe: Recipe, input_shape: tuple[int, int, int], classes: int) -> Any:
+    """The recipe's net with the initial weights of its seed.
+
+    Raises:
+        UsageError: it is too large, or its output is not (N, classes).
+    """
+    import torch
+
+    channels, height, width = input_shape
+    if not registry.is_user_file(recipe.model.arch):
+        with torch.device("meta"):
+            outline = registry.build(recipe.model, channels, classes, (height, width))
+        parameters = sum(parameter.numel() for parameter in outline.parameters())
+        if parameters > MAX_PARAMETERS:
+            raise UsageError(f"{printable(recipe.model.arch)} would have {parameters:,} parameters; too many to train")
+    torch.manual_seed(key(recipe.seed, "initial weights") % 2**63)
+    net = registry.build(recipe.model, channels, classes, (height, width))
+    net.eval()
+    with torch.no_grad():
+        outputs = net(torch.zeros((2, channels, height, width)))
+    if tuple(outputs.shape) != (2, classes):
+        raise UsageError(
+            f"the net gives {tuple(outputs.shape[1:])} outputs for a picture; the data have {classes} classes",
+            hint="End it with as many units as classes: in a seq, {linear: classes}",
+        )
+    net.train()
+    return net
+
+
+def make_engine(recipe: Recipe, settings: Settings, net: Any, mean: np.ndarray, std: np.ndarray) -> Engine:
+    """The engine that `settings` name, holding the net."""
+    if settings.engine == "numpy":
+        from cnnlab.training.engines.numpy import NumpyEngine
+
+        return NumpyEngine(net, recipe.train, recipe.optim, mean=mean, std=std)
+    from cnnlab.training.engines.torch import TorchEngine
+
+    device = devices.choose_device(settings.device)
+    precision = devices.choose_precision(recipe.train.precision, device)
+    return TorchEngine(net, recipe.train, recipe.optim, mean=mean, std=std, device=device, precision=precision)
+
+
+def level_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation (C,) float64 of each channel's levels, exactly, by counting levels.
+
+    A channel that never changes gets a deviation of 1.
+    """
+    levels = np.arange(256)
+    means, deviations = [], []
+    for channel in range(images.shape[3]):
+        counts = np.bincount(images[..., channel].ravel(), minlength=256)
+        mean = (counts * levels).sum() / counts.sum()
+        means.append(mean)
+        deviations.append(np.sqrt((counts * (levels - mean) ** 2).sum() / counts.sum()) or 1.0)
+    return np.array(means), np.array(deviations)
+
+
+def _set_threads(recipe: Recipe, engine: EngineName) -> int:
+    threads = devices.set_threads(recipe.threads)
+    if engine == "numpy":
+        from cnnlab.backprop import set_threads
+
+        set_threads(threads)
+    return threads
+
+
+def _resolve(recipe: Recipe, data: DataSet, train_images: int) -> Recipe:
+    """Write out what depended on the data: name, `auto` augmentation, epochs for the least number of steps."""
+    height, width, _ = data.image_shape
+    augment, train = recipe.data.augment, recipe.train
+    if train.batch_size > train_images:
+        raise RecipeError(
+            f"train.batch_size is {train.batch_size}; the training set has {train_images} images",
+            hint=f"Use at most that: --batch-size {min(train_images, 128)}",
+        )
+    crop = min(height, width) // 8 if augment.crop == "auto" else augment.crop
+    flip = data.flip if augment.flip == "auto" else augment.flip
+    steps_per_epoch = train_images // train.batch_size
+    epochs = max(train.epochs, -(-train.min_steps // steps_per_epoch))
+    name = data.name if data.fallback or recipe.data.name is None else _absolute(recipe.data.name)
+    return recipe.model_copy(
+        update={
+            "data": recipe.data.model_copy(
+                update={"name": name, "augment": augment.model_copy(update={"crop": crop, "flip": flip})}
+            ),
+            "train": train.model_copy(update={"epochs": epochs, "min_steps": 0}),
+        }
+    )
+
+
+def _absolute(name: str) -> str:
+    """A data set's name as it is, a path made absolute, so that the saved recipe works from any folder."""
+    path = Path(name)
+    return str(path.resolve()) if path.exists() else name
+
+
+def tell_nobody(_: Event) -> None:
+    """Receives events and shows them to nobody."""

@@ -1,0 +1,28 @@
+"""`--log tensorboard`: the metrics as event files, for those whose eyes are used to TensorBoard."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from cnnlab.errors import UsageError
+from cnnlab.training.run_folder import EpochRow
+
+
+class TensorBoard:
+    """Event files in `<run>/tensorboard`."""
+
+    def __init__(self, run: Path) -> None:
+        """Raises UsageError where the extra is not installed."""
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise UsageError(
+                "--log tensorboard needs TensorBoard", hint='Install it: pip install "cnnlab[tensorboard]"'
+            ) from None
+        self.writer = SummaryWriter(log_dir=str(run / "tensorboard"))
+
+    def add(self, row: EpochRow) -> None:
+        """One epoch's metrics, flushed, so that they show at once."""
+        for name, value in asdict(row).items():
+            if name != "epoch" and value is not None:
+                self.writer.add_scalar(name, value, row.epoch)
+        self.writer.flush()
