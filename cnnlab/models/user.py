@@ -22,7 +22,7 @@ def build(options: UserOptions, in_channels: int, num_classes: int, image_size: 
         DataError: the file fails when it is run.
     """
     file, _, name = options.arch.rpartition(":")
-    cls = _load(Path(file), name)
+    cls = load_class(Path(file), name)
     height, width = image_size
     arguments = {
         "in_channels": in_channels,
@@ -43,7 +43,13 @@ def build(options: UserOptions, in_channels: int, num_classes: int, image_size: 
     return net
 
 
-def _load(file: Path, name: str) -> type:
+def load_class(file: Path, name: str) -> type:
+    """Run a user's file and take the class of that name.
+
+    Raises:
+        UsageError: no such file or class.
+        DataError: the file fails when it is run.
+    """
     if not file.is_file():
         raise UsageError(f"no such file: {printable(file)}", hint="Write FILE.py:Class")
     module_name = f"cnnlab_user_{file.stem}"
