@@ -75,7 +75,8 @@ def _tar(file: Path) -> Iterator[tuple[str, bytes | None]]:
         packed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
         unpacked: IO[bytes] = gzip.GzipFile(fileobj=raw) if packed else raw  # type: ignore[assignment]
-        with tarfile.open(fileobj=_Bounded(unpacked, file), mode="r:") as archive:
+        bounded = _Bounded(unpacked, file)
+        with tarfile.open(fileobj=bounded, mode="r:") as archive:
             for member in archive:
                 archive.members.clear()  # type: ignore[attr-defined]  # tarfile keeps every header it has seen
                 if member.isdir():
@@ -86,6 +87,12 @@ def _tar(file: Path) -> Iterator[tuple[str, bytes | None]]:
                     yield member.name, extracted.read()
                 else:
                     raise _not_plain(file, member.name)
+            # tarfile takes a cut between two members for the end, and gzip's checksum stands behind the padding.
+            bounded.seek(archive.offset)
+            if bounded.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise EOFError("the mark of its end is missing")
+            while bounded.read(1 << 20):
+                pass
 
 
 def _zip(file: Path) -> Iterator[tuple[str, bytes | None]]:

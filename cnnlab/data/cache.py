@@ -75,17 +75,18 @@ def digest_of(listing: str | None) -> str | None:
     if listing is None:
         return None
     try:
-        digest = (folder() / "listings" / f"{listing}.txt").read_text("ascii")
+        digest, _, check = (folder() / "listings" / f"{listing}.txt").read_text("ascii").partition(" ")
     except (OSError, ValueError):
         return None
-    return digest if len(digest) == 64 else None
+    return digest if check == _sha256(listing + digest) else None
 
 
 def note_digest(listing: str | None, digest: str) -> None:
     """Note the content digest of a listing; where that fails, the content is read again next time."""
     if listing is not None:
         with suppress(OSError):
-            _write(folder() / "listings" / f"{listing}.txt", lambda file: file.write_text(digest, "ascii"))
+            note = f"{digest} {_sha256(listing + digest)}"
+            _write(folder() / "listings" / f"{listing}.txt", lambda file: file.write_text(note, "ascii"))
 
 
 def _store(file: Path, data: DataSet) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Part:
     """The pictures of one part (train, val or test).
 
@@ -30,7 +30,7 @@ class Part:
         return Part(self.images[indices], self.labels[indices], names)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DataSet:
     """Pictures with labels, ready to train on.
 

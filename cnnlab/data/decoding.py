@@ -70,10 +70,15 @@ def fit(image: np.ndarray, size: int) -> np.ndarray:
     """The picture (H, W, C) uint8 as (size, size, C): its centre square, resized with Lanczos."""
     if image.shape[:2] == (size, size):
         return image
-    from PIL import Image, ImageOps
+    from PIL import Image
 
-    picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
-    return np.asarray(ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS)).reshape(size, size, -1)
+    height, width, channels = image.shape
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = np.ascontiguousarray(image[top : top + side, left : left + side])
+    picture = Image.fromarray(square[:, :, 0] if channels == 1 else square)
+    resized = picture.resize((size, size), Image.Resampling.LANCZOS)
+    return np.asarray(resized).reshape(size, size, channels)
 
 
 def assemble(

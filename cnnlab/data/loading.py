@@ -82,7 +82,7 @@ def load(
 def _existing(name: str) -> Path:
     path = Path(name).expanduser()
     try:
-        if path.exists():
+        if name and path.exists():
             return path
     except (OSError, ValueError):  # a name too long for a file, a NUL
         pass

@@ -1,0 +1,193 @@
+"""Downloads against a server on 127.0.0.1: resumed, checked, never half there."""
+
+import hashlib
+import threading
+import time
+
+import pytest
+
+from cnnlab.data import download
+from cnnlab.data.download import Unavailable, fetch
+from cnnlab.data.standard import RemoteFile
+from cnnlab.errors import DataError, MachineError, UsageError
+
+DATA = bytes(range(256)) * 4000
+
+
+@pytest.fixture
+def remote(server):
+    server.files["/set.tar.gz"] = DATA
+    return RemoteFile(
+        "set.tar.gz", len(DATA), hashlib.sha256(DATA).hexdigest(), (f"{server.url}/set.tar.gz",), "set.tar.gz"
+    )
+
+
+@pytest.fixture
+def get(remote, tmp_path):
+    """Fetch into `tmp_path/data`; returns the progress events."""
+    folder = tmp_path / "data"
+
+    def fetch_now(file=remote, **options):
+        events = []
+        fetch("set", file, folder, **{"offline": False, "on_progress": events.append, **options})
+        return events
+
+    fetch_now.folder = folder
+    return fetch_now
+
+
+def names(folder):
+    return sorted(entry.name for entry in folder.iterdir()) if folder.exists() else []
+
+
+def test_a_download_comes_whole_with_progress(get, server):
+    events = get()
+    assert (get.folder / "set.tar.gz").read_bytes() == DATA
+    assert names(get.folder) == ["set.tar.gz"]
+    assert (events[-1].done, events[-1].total, events[-1].unit) == (len(DATA), len(DATA), "bytes")
+    server.requests.clear()
+    get()
+    assert server.requests == []  # it is there
+
+
+def test_a_cut_download_says_so_and_goes_on_where_it_stopped(get, server):
+    server.cut, server.ranges = 300_000, False
+    with pytest.raises(MachineError, match="cut short after 300,000 of 1,024,000 bytes") as caught:
+        get()
+    assert "goes on from the 300,000 bytes" in caught.value.hint
+    assert hashlib.sha256(DATA).hexdigest() in caught.value.hint
+    assert str(get.folder) in caught.value.hint
+    assert server.url in caught.value.message
+    assert names(get.folder) == ["set.tar.gz.part"]
+    server.cut, server.ranges = None, True
+    server.requests.clear()
+    get()
+    assert ("/set.tar.gz", "bytes=300000-") in server.requests
+    assert (get.folder / "set.tar.gz").read_bytes() == DATA
+    assert names(get.folder) == ["set.tar.gz"]
+
+
+def test_cuts_in_one_run_are_mended_by_going_on(get, server):
+    server.cut = 400_000
+    get()
+    assert [asked for _, asked in server.requests] == ["bytes=0-0", None, "bytes=400000-", "bytes=800000-"]
+    assert (get.folder / "set.tar.gz").read_bytes() == DATA
+
+
+def test_a_source_without_ranges_starts_again(get, server):
+    get.folder.mkdir()
+    (get.folder / "set.tar.gz.part").write_bytes(DATA[:5000])
+    server.ranges = False
+    get()
+    assert (get.folder / "set.tar.gz").read_bytes() == DATA
+
+
+def test_a_wrong_part_is_thrown_away_and_fetched_anew(get):
+    get.folder.mkdir()
+    (get.folder / "set.tar.gz.part").write_bytes(b"x" * 5000)
+    get()
+    assert (get.folder / "set.tar.gz").read_bytes() == DATA
+
+
+def test_a_part_longer_than_the_file_is_thrown_away(get):
+    get.folder.mkdir()
+    (get.folder / "set.tar.gz.part").write_bytes(b"x" * (len(DATA) + 1))
+    get()
+    assert (get.folder / "set.tar.gz").read_bytes() == DATA
+
+
+def test_a_wrong_hash_leaves_nothing(get, server):
+    wrong = DATA[:-1] + b"x"
+    server.files["/set.tar.gz"] = wrong
+    with pytest.raises(DataError, match="expected SHA-256") as caught:
+        get()
+    assert hashlib.sha256(wrong).hexdigest() in caught.value.message
+    assert hashlib.sha256(DATA).hexdigest() in caught.value.message
+    assert server.url in caught.value.message
+    assert names(get.folder) == []
+
+
+def test_another_length_is_another_file(get, server):
+    server.files["/set.tar.gz"] = b"<html>please log in</html>"
+    with pytest.raises(Unavailable, match="offers 26 bytes, not 1,024,000"):
+        get()
+    assert names(get.folder) == []
+
+
+def test_the_next_source_helps(get, server, remote):
+    server.files["/wrong"] = b"x" * len(DATA)
+    sources = (f"{server.url}/missing", f"{server.url}/wrong", f"{server.url}/set.tar.gz")
+    get(RemoteFile(remote.name, remote.size, remote.sha256, sources, remote.mirror_path))
+    assert (get.folder / "set.tar.gz").read_bytes() == DATA
+
+
+def test_the_mirror_comes_first(get, server, remote, monkeypatch):
+    server.files["/mirror/set.tar.gz"] = DATA
+    monkeypatch.setenv("CNNLAB_MIRROR", f"{server.url}/mirror/")
+    get()
+    assert ("/mirror/set.tar.gz", None) in server.requests
+    assert ("/set.tar.gz", None) not in server.requests
+
+
+@pytest.mark.parametrize(
+    "mirror",
+    [
+        "http://example.org/data",
+        "ftp://127.0.0.1/",
+        "http://localhost/",
+        "file:///etc",
+        "x",
+        "http://[",
+        "HTTP://127.0.0.2",
+    ],
+)
+def test_only_https_and_this_machine(get, monkeypatch, mirror):
+    monkeypatch.setenv("CNNLAB_MIRROR", mirror)
+    with pytest.raises(UsageError, match="expected an https:// address"):
+        get()
+    assert names(get.folder) == []
+
+
+def test_a_redirect_to_plain_http_is_not_followed(get, server):
+    server.redirects["/set.tar.gz"] = "http://example.org/set.tar.gz"
+    with pytest.raises(Unavailable, match=r"redirects to http://example\.org/set\.tar\.gz, which is not https"):
+        get()
+
+
+def test_offline_asks_nobody(get, server):
+    with pytest.raises(Unavailable, match="no network was asked"):
+        get(offline=True)
+    assert server.requests == []
+    assert not get.folder.exists()
+
+
+def test_no_answer_is_not_waited_for(get, server, monkeypatch):
+    monkeypatch.setattr(download, "ANSWER_SECONDS", 0.3)
+    server.hang = threading.Event()
+    started = time.monotonic()
+    with pytest.raises(Unavailable, match=r"no answer|timed out"):
+        get()
+    assert time.monotonic() - started < 2
+    assert not get.folder.exists()
+
+
+def test_two_downloads_do_not_mix(get, server):
+    get.folder.mkdir()
+    with download._opened(get.folder / "set.tar.gz.part") as held:
+        download._lock(held, get.folder / "set.tar.gz")
+        with pytest.raises(MachineError, match="another process is downloading"):
+            get()
+    get()
+    assert (get.folder / "set.tar.gz").read_bytes() == DATA
+
+
+def test_a_folder_below_a_file_is_an_error(remote, tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(MachineError, match="cannot write"):
+        fetch("set", remote, tmp_path / "file" / "below", offline=False, on_progress=lambda _: None)
+
+
+def test_too_little_room_is_seen_before_the_first_byte(get, monkeypatch):
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: download.shutil._ntuple_diskusage(10, 9, 1))
+    with pytest.raises(MachineError, match="has 1 bytes free"):
+        get()

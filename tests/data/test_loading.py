@@ -1,0 +1,424 @@
+"""What `--data` names, where it is looked for, what stands in for it, and what is kept."""
+
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from cnnlab.data import DATASETS, load, loading, standard
+from cnnlab.data.download import Unavailable
+from cnnlab.errors import DataError, MachineError, UsageError
+
+from .conftest import CIFAR_CLASSES, cifar_archive, cifar_files, idx, idx_files
+from .test_formats import write
+
+# --- names
+
+
+def test_every_name_has_a_description_and_a_way_to_be_had():
+    assert list(DATASETS) == ["cifar10", "cifar100", "mnist", "fashion-mnist", "digits"]
+    for name, entry in standard.STANDARD.items():
+        assert entry.name == name
+        assert DATASETS[name] == entry.description
+        for file in entry.files:
+            assert len(file.sha256) == 64
+            assert file.size > 0
+            assert all(url.startswith("https://") and url.endswith(file.name) for url in file.sources)
+        assert (name == "digits") == (not entry.files)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("cifr10", "Did you mean cifar10"),
+        ("MNIST", "Did you mean mnist"),
+        ("imagenet", "Valid: cifar10, cifar100, digits, fashion-mnist, mnist"),
+        ("../pictures", "Check the spelling and the current folder"),
+        ("pictures.zip", "Check the spelling"),
+        ("", "Valid: cifar10"),
+        ("x" * 5000, "Valid"),
+        ("a\0b", "Valid"),
+        ("\x1b[31m", "Valid"),
+    ],
+)
+def test_unknown_names_are_refused(name, hint):
+    with pytest.raises(UsageError, match="no data set and no file is named") as caught:
+        load(name)
+    assert hint in caught.value.hint
+    assert "\x1b" not in caught.value.message
+    assert caught.value.exit_code == 2
+
+
+def test_a_name_wins_over_a_folder_of_that_name(picture_folder, own_world):
+    picture_folder({"train/a": 2, "train/b": 2}, own_world / "digits")
+    assert len(load("digits").train) == 1437
+    assert len(load("./digits").train) == 3
+
+
+# --- digits and the fallback
+
+
+def test_digits():
+    data = load("digits")
+    assert (len(data.train), len(data.test), data.val) == (1437, 360, None)
+    assert data.image_shape == (8, 8, 1)
+    assert (data.name, data.requested, data.fallback, data.flip) == ("digits", "digits", False, False)
+    shares = np.bincount(data.test.labels) / np.bincount(np.concatenate([data.train.labels, data.test.labels]))
+    assert (abs(shares - 0.2) < 0.01).all()
+    assert load("digits").fingerprint == data.fingerprint
+
+
+def test_digits_stand_in_for_cifar_where_nothing_was_named():
+    started = time.monotonic()
+    data = load(None)
+    assert time.monotonic() - started < 10
+    assert (data.name, data.requested, data.fallback) == ("digits", "cifar10", True)
+    assert data.notices[0].startswith("cifar10 is not on this disk, and no source answered within 5 s")
+    assert len(data.train) == 1437
+
+
+def test_offline_falls_back_without_asking():
+    data = load(None, offline=True)
+    assert data.fallback
+    assert "no network was asked" in data.notices[0]
+
+
+def test_the_fallback_can_be_forbidden(monkeypatch):
+    with pytest.raises(Unavailable, match="cifar10 is not on this disk"):
+        load(None, offline=True, allow_fallback=False)
+    monkeypatch.setenv("CNNLAB_NO_FALLBACK", "1")
+    with pytest.raises(Unavailable):
+        load(None, offline=True)
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "mnist", "fashion-mnist"])
+def test_named_data_is_never_swapped(name, own_world, tmp_path):
+    started = time.monotonic()
+    with pytest.raises(MachineError, match=f"{name} is not on this disk") as caught:
+        load(name)
+    assert time.monotonic() - started < 10
+    file = standard.STANDARD[name].files[0]
+    for told in (file.name, file.sha256, f"{file.size:,}", file.sources[0], str(tmp_path / "cache" / "downloads")):
+        assert told in caught.value.hint
+    assert caught.value.exit_code == 4
+    assert list(own_world.iterdir()) == []
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_download_that_is_cut_is_an_error_not_a_fallback(server, small_cifar):
+    server.cut, server.ranges = 1000, False
+    with pytest.raises(MachineError, match="cut short") as caught:
+        load(None)
+    assert not isinstance(caught.value, Unavailable)
+
+
+# --- CIFAR
+
+
+def test_cifar_is_downloaded_once_and_found_again(server, small_cifar, tmp_path, monkeypatch):
+    data = load(None)
+    assert (data.name, data.fallback, data.requested) == ("cifar10", False, "cifar10")
+    assert data.classes == tuple(CIFAR_CLASSES)
+    assert (len(data.train), len(data.test)) == (100, 20)
+    assert data.notices == ()
+    assert (tmp_path / "cache/downloads/cifar-10-python.tar.gz").read_bytes() == small_cifar
+    server.requests.clear()
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    monkeypatch.chdir(other)
+    assert load("cifar10", offline=True).fingerprint == data.fingerprint
+    assert server.requests == []
+    assert list(other.iterdir()) == []
+
+
+@pytest.mark.parametrize("where", ["flag", "environment", "data"])
+def test_what_torchvision_left_is_found(where, tmp_path, own_world, monkeypatch, small_cifar):
+    folder = own_world / "data" if where == "data" else tmp_path / "sets"
+    write(folder / "cifar-10-batches-py", cifar_files())
+    if where == "environment":
+        monkeypatch.setenv("CNNLAB_DATA", str(folder))
+    data = load("cifar10", offline=True, data_dir=folder if where == "flag" else None)
+    assert len(data.train) == 100
+    assert data.name == "cifar10"
+
+
+def test_downloads_go_where_they_are_told(server, small_cifar, tmp_path, monkeypatch):
+    load("cifar10", data_dir=tmp_path / "flag")
+    assert [file.name for file in (tmp_path / "flag").iterdir()] == ["cifar-10-python.tar.gz"]
+    monkeypatch.setenv("CNNLAB_DATA", str(tmp_path / "environment"))
+    load("cifar10")
+    assert [file.name for file in (tmp_path / "environment").iterdir()] == ["cifar-10-python.tar.gz"]
+
+
+def test_an_archive_that_is_not_the_published_one_is_refused_by_name_only(small_cifar, tmp_path):
+    folder = tmp_path / "sets"
+    folder.mkdir()
+    file = folder / "cifar-10-python.tar.gz"
+    file.write_bytes(cifar_archive(cifar_files(4)))
+    with pytest.raises(DataError, match="is not the published cifar10: expected SHA-256") as caught:
+        load("cifar10", data_dir=folder)
+    assert f"--data {file}" in caught.value.hint
+    data = load(str(file))
+    assert (data.name, len(data.train), data.requested) == ("cifar10", 20, str(file))
+    assert "holds 20 + 4 pictures; the published cifar10 holds 100 + 20" in data.notices[0]
+
+
+def test_the_archive_and_its_folder_may_be_named(small_cifar, tmp_path):
+    (tmp_path / "my.tar.gz").write_bytes(small_cifar)
+    folder = write(tmp_path / "unpacked", cifar_files())
+    assert load(str(tmp_path / "my.tar.gz")).fingerprint == load(str(folder)).fingerprint
+
+
+def test_cifars_own_duplicates_are_told_not_refused(server, small_cifar, tmp_path):
+    files = cifar_files()
+    files["test_batch"] = files["data_batch_2"]
+    folder = write(tmp_path / "sets" / "cifar-10-batches-py", files)
+    data = load("cifar10", data_dir=folder.parent)
+    assert data.notices == ("20 pictures of test (100.0%) stand in train too",)
+
+
+# --- MNIST and Fashion-MNIST
+
+
+def test_what_the_system_installed_is_found(tmp_path, monkeypatch):
+    write(tmp_path / "share/datasets/fashion-mnist", idx_files())
+    monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path / "share"))
+    data = load("fashion-mnist", offline=True)
+    assert data.classes[9] == "Ankle boot"
+    assert data.image_shape == (28, 28, 1)
+    assert data.flip
+    assert "holds 40 + 20 pictures; the published fashion-mnist holds 60,000 + 10,000" in data.notices[0]
+    with pytest.raises(Unavailable):
+        load("mnist", offline=True)  # same file names, another set
+
+
+def test_idx_files_come_from_a_mirror(server, tmp_path, monkeypatch):
+    import hashlib
+    from dataclasses import replace
+
+    files = idx_files()
+    server.files |= {f"/m/mnist/{name}": data for name, data in files.items()}
+    monkeypatch.setenv("CNNLAB_MIRROR", f"{server.url}/m")
+    remotes = tuple(
+        replace(file, size=len(files[file.name]), sha256=hashlib.sha256(files[file.name]).hexdigest(), sources=())
+        for file in standard.STANDARD["mnist"].files
+    )
+    small = replace(standard.STANDARD["mnist"], files=remotes, images=(40, 20))
+    monkeypatch.setitem(standard.STANDARD, "mnist", small)
+    data = load("mnist", data_dir=tmp_path / "sets")
+    assert (len(data.train), len(data.test), data.flip) == (40, 20, False)
+    assert sorted(path.name for path in (tmp_path / "sets/MNIST/raw").iterdir()) == sorted(files)
+
+
+def test_named_sets_are_resized_too(tmp_path, monkeypatch):
+    images = np.arange(28 * 28).reshape(1, 28, 28).repeat(40, axis=0) // 4
+    files = idx_files() | {"train-images-idx3-ubyte.gz": gzip.compress(idx(images))}
+    write(tmp_path / "sets/MNIST/raw", files)
+    data = load("mnist", data_dir=tmp_path / "sets", image_size=32)
+    assert data.train.images.shape == (40, 32, 32, 1)
+    assert abs(int(data.train.images[0].mean()) - images[0].mean()) < 2
+    assert "pictures are resized to 32×32 (Lanczos)" in data.notices
+    assert load("digits", image_size=28).image_shape == (28, 28, 1)
+
+
+# --- the fingerprint
+
+
+def test_the_fingerprint_sees_every_pixel_label_and_class():
+    from cnnlab.data.dataset import Part, fingerprint
+
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (6, 4, 4, 1), dtype=np.uint8), np.arange(6) % 2
+    first = fingerprint(("a", "b"), Part(images[:4], labels[:4]), None, Part(images[4:], labels[4:]))
+    changed, relabelled = images.copy(), labels.copy()
+    changed[5, 3, 3, 0] ^= 1
+    relabelled[0] ^= 1
+    others = {
+        fingerprint(("a", "c"), Part(images[:4], labels[:4]), None, Part(images[4:], labels[4:])),
+        fingerprint(("a", "b"), Part(changed[:4], labels[:4]), None, Part(changed[4:], labels[4:])),
+        fingerprint(("a", "b"), Part(images[:4], relabelled[:4]), None, Part(images[4:], relabelled[4:])),
+        fingerprint(("a", "b"), Part(images[:3], labels[:3]), None, Part(images[3:], labels[3:])),
+        fingerprint(
+            ("a", "b"), Part(images[:3], labels[:3]), Part(images[3:4], labels[3:4]), Part(images[4:], labels[4:])
+        ),
+    }
+    assert len(others | {first}) == 6
+
+
+# --- the cache
+
+COUNTS = {"train/a": 3, "train/b": 4, "test/a": 2, "test/b": 1}
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """How many pictures have been decoded so far."""
+    from cnnlab.data import decoding
+
+    names = []
+    original = decoding._decode_one
+
+    def counting(name, *rest):
+        names.append(name)
+        return original(name, *rest)
+
+    monkeypatch.setattr(decoding, "_decode_one", counting)
+    return names
+
+
+def test_the_second_start_decodes_nothing(picture_folder, decoded):
+    root = picture_folder(COUNTS)
+    first = load(str(root))
+    assert len(decoded) == 10
+    second = load(str(root))
+    assert len(decoded) == 10
+    assert second.fingerprint == first.fingerprint
+    assert (second.train.images == first.train.images).all()
+    assert second.train.names == first.train.names
+    assert second.test.labels.tolist() == first.test.labels.tolist()
+    assert second.notices == first.notices
+
+
+def test_a_copy_elsewhere_is_not_decoded_again_and_has_its_own_name(picture_folder, decoded, tmp_path):
+    root = picture_folder(COUNTS)
+    load(str(root))
+    shutil.copytree(root, tmp_path / "copy")
+    assert load(str(tmp_path / "copy")).name == "copy"
+    assert len(decoded) == 10
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_a_changed_file_is_never_served_stale(picture_folder, tmp_path, monkeypatch, settled):
+    from cnnlab.data import cache
+
+    if settled:
+        monkeypatch.setattr(cache, "_SETTLED_NS", -(10**18))  # as if the files were old: the quick key is used
+    root = picture_folder(COUNTS)
+    first = load(str(root))
+    assert (tmp_path / "cache/listings").exists() == settled
+    file = root / "train/a/0001.png"
+    status, data = file.stat(), bytearray(file.read_bytes())
+    donor = picture_folder({"x": 1}, tmp_path / "other")
+    same_size = (donor / "x/0000.png").read_bytes()
+    data[:] = same_size.ljust(len(data), b"\0")[: len(data)]
+    time.sleep(0.02)
+    file.write_bytes(data)
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))  # size and time are put back
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+    if sys.platform == "win32" and settled:
+        pytest.skip("Windows tells no time of change")
+    assert load(str(root)).fingerprint != first.fingerprint
+
+
+def test_added_removed_and_renamed_files_are_seen(picture_folder):
+    root = picture_folder(COUNTS)
+    load(str(root))
+    (root / "train/a/0000.png").rename(root / "train/b/new.png")
+    data = load(str(root))
+    assert "train/b/new.png" in data.train.names
+    assert data.train.labels.tolist() == [0, 0, 1, 1, 1, 1, 1]
+    (root / "train/b/new.png").unlink()
+    assert len(load(str(root)).train) == 6
+
+
+def flip_bit(data, at):
+    data[at] ^= 1
+
+
+DAMAGES = {
+    "empty": lambda data: data.clear(),
+    "cut": lambda data: data.__delitem__(slice(len(data) // 2, None)),
+    "header": lambda data: flip_bit(data, 3),
+    "described": lambda data: flip_bit(data, data.index(b"train/a/0001")),
+    "pixel": lambda data: flip_bit(data, len(data) - 1),
+    "longer": lambda data: data.extend(b"x"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_cache_is_built_again(picture_folder, decoded, tmp_path, damage):
+    root = picture_folder(COUNTS)
+    first = load(str(root))
+    (file,) = (tmp_path / "cache/data").iterdir()
+    data = bytearray(file.read_bytes())
+    DAMAGES[damage](data)
+    file.write_bytes(data)
+    again = load(str(root))
+    assert len(decoded) == 20
+    assert again.fingerprint == first.fingerprint
+    assert again.train.names == first.train.names
+    load(str(root))
+    assert len(decoded) == 20  # it was mended
+
+
+def test_a_damaged_listing_is_not_trusted(picture_folder, tmp_path, monkeypatch):
+    from cnnlab.data import cache
+
+    monkeypatch.setattr(cache, "_SETTLED_NS", -(10**18))
+    root = picture_folder(COUNTS)
+    first = load(str(root))
+    (note,) = (tmp_path / "cache/listings").iterdir()
+    whole = note.read_text()
+    for text in ("", "\0" * 64, "ä", "x" * 64, whole[:-1], whole.replace(whole[0], "x")):
+        note.write_text(text, "utf-8")
+        assert load(str(root)).fingerprint == first.fingerprint
+        assert note.read_text() == whole  # it was mended
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
+def test_a_cache_that_cannot_be_written_costs_time_only(picture_folder, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setenv("CNNLAB_CACHE", str(tmp_path / "file" / "cache"))
+    data = load(str(picture_folder(COUNTS)))
+    assert data.notices == (
+        "the decoded pictures could not be kept in the cache (Not a directory): they are decoded again next time",
+    )
+
+
+def test_nothing_half_written_stays_in_the_cache(picture_folder, tmp_path, monkeypatch):
+    import safetensors.numpy
+
+    def full(arrays, file, metadata):
+        file.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(safetensors.numpy, "save_file", full)
+    data = load(str(picture_folder(COUNTS)))
+    assert "No space left on device" in data.notices[0]
+    assert list((tmp_path / "cache/data").iterdir()) == []
+
+
+def test_files_that_change_while_they_are_read_are_refused(picture_folder, monkeypatch):
+    from cnnlab.data import loading
+
+    root = picture_folder(COUNTS)
+    original = loading.content_digest
+
+    def then_change(*arguments):
+        digest = original(*arguments)
+        (root / "train/a/0000.png").write_bytes((root / "train/a/0001.png").read_bytes())
+        return digest
+
+    monkeypatch.setattr(loading, "content_digest", then_change)
+    with pytest.raises(DataError, match="changed while they were read"):
+        load(str(root))
+
+
+def test_progress_of_decoding(picture_folder):
+    events = []
+    load(str(picture_folder({"train/a": 40, "train/b": 40, "test/a": 3, "test/b": 3})), on_progress=events.append)
+    last = [event for event in events if event.task == "decoding pictures"][-1]
+    assert (last.done, last.total, last.unit) == (86, 86, "images")
+
+
+def test_two_processes_may_fill_the_cache_at_once(picture_folder):
+    root = picture_folder({"train/a": 40, "train/b": 40})
+    code = f"import json, cnnlab.data as d; print(json.dumps(d.load({str(root)!r}).fingerprint))"
+    running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in range(2)]
+    assert len({json.loads(process.communicate()[0]) for process in running}) == 1
