@@ -1,0 +1,221 @@
+"""A user's own layer: which layer it means to be, whether its gradients are right, and which known bug they show."""
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnnlab.backprop import Array, Layer
+from cnnlab.errors import UsageError
+from cnnlab.gradient_check.bugs import BUGS
+from cnnlab.gradient_check.cases import CASES, Case
+from cnnlab.gradient_check.check import case_generator, check_subject
+from cnnlab.gradient_check.subject import LossAtTarget, Subject
+from cnnlab.gradient_check.verdicts import AUTOGRAD_TOLERANCE, Check, Match, relative_error
+from cnnlab.models.user import load_class
+from cnnlab.recipe.spec import Spec
+from cnnlab.text import printable
+
+_EQUAL = 1e-6
+"""Relative error below which two gradients are the same one."""
+_GENERIC_CASES = 3
+
+
+@dataclass(frozen=True)
+class UserLayer:
+    """The class that a person named, and the options of the spec for its constructor."""
+
+    cls: type
+    options: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The class's name, as checks show it."""
+        return printable(self.cls.__name__)
+
+    def make(self, family: str, case: Case, right: Subject) -> Any | None:
+        """An instance for a case, with the parameters of the right layer; None where it cannot be one."""
+        arguments, keywords = (case.arguments, case.options) if not self.options else ((), self.options)
+        if isinstance(right.layer, LossAtTarget):
+            loss = right.layer.loss
+            smoothing = getattr(loss, "label_smoothing", 0)
+            keywords = self.options or ({"label_smoothing": smoothing} if smoothing else {})
+        try:
+            inspect.signature(self.cls).bind(*arguments, **keywords)
+            layer = self.cls(*arguments, **keywords)
+        except Exception:  # noqa: BLE001  # a class that cannot be made this way is not this layer in this case
+            return None
+        if isinstance(right.layer, LossAtTarget):
+            return LossAtTarget(layer, right.layer.target)
+        return layer if _adopt(layer, right.layer) else None
+
+
+def load(spec: Spec) -> UserLayer:
+    """Run the file that a spec `FILE.py:Class[:key=value,…]` names, and take its class.
+
+    Raises:
+        UsageError: no such file or class, or the class has no forward and backward.
+        DataError: the file fails when it is run.
+    """
+    file, _, name = spec.name.rpartition(":")
+    cls = load_class(Path(file), name)
+    missing = [method for method in ("forward", "backward") if not callable(getattr(cls, method, None))]
+    if missing:
+        raise UsageError(
+            f"{printable(spec.name)} has no {' and no '.join(missing)}",
+            hint="A layer has forward(x), backward(delta), parameters as arrays, and grads, a dict of their gradients",
+        )
+    return UserLayer(cls, dict(spec.options))
+
+
+def check_user_layer(user: UserLayer, seed: int) -> tuple[list[Check], list[Match]]:
+    """Check the layer as what it is by its forward, or by differences alone where no known layer is its equal.
+
+    Raises:
+        UsageError: it could not be made, or no input suited it.
+    """
+    family = _family(user, seed)
+    if family is None:
+        return list(_check_unknown(user, seed)), []
+    checks: list[Check] = []
+    for number, case in enumerate(CASES[family]):
+        rng = case_generator(family, number, seed)
+        right = case.subject(family, rng)
+        layer = user.make(family, case, right)
+        if layer is not None:
+            checks += check_subject(user.name, case.name, Subject(layer, right.x, reference=right.layer), rng)
+    wrong = {check.parameter for check in checks if check.verdict == "wrong"}
+    return checks, _matches(user, family, wrong, seed)
+
+
+def _adopt(layer: Any, right: Layer) -> bool:
+    """Give a user's layer the parameters, buffers and mode of the right one; False where it lacks a parameter."""
+    for name in right.parameter_names + right.buffer_names:
+        value, own = getattr(right, name), np.asarray(getattr(layer, name, None))
+        if name in right.parameter_names and value is not None and own.shape != value.shape:
+            return False
+        if hasattr(layer, name):
+            setattr(layer, name, None if value is None else np.array(value))
+    if callable(getattr(layer, "train", None)) and callable(getattr(layer, "eval", None)):
+        layer.train() if right.training else layer.eval()
+    elif hasattr(layer, "training"):
+        layer.training = right.training
+    return True
+
+
+def _family(user: UserLayer, seed: int) -> str | None:
+    """The known layer whose forward the user's equals in most of the cases that it can be made for."""
+    scores = {}
+    for family, cases in CASES.items():
+        equal = [_same_forward(user, family, number, case, seed) for number, case in enumerate(cases)]
+        named = family.lower() in user.cls.__name__.lower()
+        scores[family] = (sum(one is True for one in equal) + 0.5 * named, sum(one is not None for one in equal))
+    best = max(scores, key=lambda family: scores[family][0])
+    agreed, tried = scores[best]
+    return best if agreed >= 1 and 2 * agreed >= tried else None
+
+
+def _same_forward(user: UserLayer, family: str, number: int, case: Case, seed: int) -> bool | None:
+    """Whether both forwards agree; None where the user's layer cannot be made for the case."""
+    right = case.subject(family, case_generator(family, number, seed))
+    layer = user.make(family, case, right)
+    if layer is None:
+        return None
+    try:
+        output = np.asarray(Subject(layer, right.x.copy()).forward(), np.float64)
+    except Exception:  # noqa: BLE001  # a user's code may fail in any way; then it is not this layer
+        return False
+    expected = right.forward()
+    return output.shape == expected.shape and bool(relative_error(output, expected).max() <= AUTOGRAD_TOLERANCE)
+
+
+def _check_unknown(user: UserLayer, seed: int) -> Iterator[Check]:
+    """Differences alone, on the first inputs that the forward accepts."""
+    try:
+        user.cls(**user.options)
+    except Exception as error:  # whatever the constructor raises is the answer
+        raise UsageError(
+            f"{user.name} could not be made: {type(error).__name__}: {printable(error)}",
+            hint=f"Give its constructor's arguments: FILE.py:{user.name}:key=value,key=value",
+        ) from error
+    tried, shapes = 0, set()
+    for family, cases in CASES.items():
+        for number, case in enumerate(cases):
+            rng = case_generator(family, number, seed)
+            x = case.draw(rng)
+            subject = Subject(user.cls(**user.options), x)
+            if x.shape in shapes or tried == _GENERIC_CASES or not _accepts(subject):
+                continue
+            shapes.add(x.shape)
+            tried += 1
+            yield from check_subject(user.name, f"input of shape {x.shape}", subject, rng)
+    if not tried:
+        raise UsageError(
+            f"{user.name}.forward accepts none of the inputs tried: (N, features) and (N, C, H, W) of several sizes",
+            hint="Give the class defaults that suit (4, 5) or (2, 2, 6, 5), or options in the spec",
+        )
+
+
+def _accepts(subject: Subject) -> bool:
+    try:
+        return np.asarray(subject.forward()).size > 0
+    except Exception:  # noqa: BLE001  # a user's code may fail in any way; then this input does not suit it
+        return False
+
+
+def _matches(user: UserLayer, family: str, wrong: set[str], seed: int) -> list[Match]:
+    """For each wrong gradient the known bugs that give the same one in every case."""
+    trials = list(_trials(user, family, seed)) if wrong else []
+    found = []
+    for bug in (bug for bug in BUGS.values() if bug.layer == family):
+        for parameter in sorted(wrong):
+            agreements = [_agrees(trial, bug.wrong, parameter) for trial in trials]
+            if agreements and "differs" not in agreements and "shows" in agreements:
+                found.append(Match(parameter, bug.name, bug.statement))
+    return found
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """One case: the right layer after its backward, its gradients, and the user's."""
+
+    layer: Any
+    x: Array
+    delta: Array
+    right: dict[str, Array]
+    own: dict[str, Array]
+
+
+def _trials(user: UserLayer, family: str, seed: int) -> Iterator[_Trial]:
+    for number, case in enumerate(CASES[family]):
+        rng = case_generator(family, number, seed)
+        right = case.subject(family, rng)
+        layer = user.make(family, case, right)
+        if layer is None:
+            continue
+        delta = rng.standard_normal(right.forward().shape)
+        gradients = right.backward(delta)
+        own = Subject(layer, right.x)
+        try:
+            own.forward()
+            yield _Trial(right.layer, right.x, delta, gradients, own.backward(delta))
+        except Exception:  # noqa: BLE001  # a case in which the user's code fails says nothing about its formula
+            continue
+
+
+def _agrees(trial: _Trial, wrong: Any, parameter: str) -> str:
+    """`shows` the bug, `differs` from it, or `nothing`: the bug changes nothing here, or cannot be computed."""
+    if parameter not in trial.own or parameter not in trial.right:
+        return "nothing"
+    try:
+        planted = wrong(trial.layer, trial.x, trial.delta, {name: one.copy() for name, one in trial.right.items()})
+    except ValueError:
+        return "nothing"
+    expected, own, right = planted.get(parameter, trial.right[parameter]), trial.own[parameter], trial.right[parameter]
+    if own.shape != expected.shape or relative_error(expected, own).max(initial=0) > _EQUAL:
+        return "differs"
+    visible = expected.shape != right.shape or relative_error(right, expected).max(initial=0) > _EQUAL
+    return "shows" if visible else "nothing"
