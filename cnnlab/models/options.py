@@ -91,7 +91,7 @@ class ResidualOptions(OwnOptions):
     def _six_n_plus_two(cls, depth: int) -> int:
         if (depth - 2) % 6:
             below = depth - (depth - 2) % 6
-            raise ValueError(f"must be 6n + 2: {below} or {below + 6} is nearest")
+            raise ValueError(f"6n + 2: {below} or {below + 6} is nearest")
         return depth
 
 

@@ -132,6 +132,15 @@ def _load_progress(folder: RunFolder, prepared: Prepared, tell: Tell) -> Progres
     return progress
 
 
+def _better(row: EpochRow, best: EpochRow) -> bool:
+    """Whether an epoch has a higher validation accuracy, or the same and a lower loss: small sets tie often."""
+    assert row.val_acc is not None
+    assert best.val_acc is not None
+    if row.val_acc != best.val_acc:
+        return row.val_acc > best.val_acc
+    return (row.val_loss or 0.0) < (best.val_loss or 0.0)
+
+
 @dataclass
 class _Run:
     """One run on its way."""
@@ -245,8 +254,7 @@ class _Run:
         select_last = self.prepared.val is None or self.prepared.recipe.train.select == "last"
         best_epoch = self.progress.best_epoch
         if not select_last and best_epoch:
-            best = self.progress.rows[best_epoch - 1].val_acc
-            if best is not None and row.val_acc is not None and row.val_acc <= best:
+            if not _better(row, self.progress.rows[best_epoch - 1]):
                 return False
         self.progress.best_epoch = row.epoch
         self.progress.best_weights = self.prepared.engine.weights()

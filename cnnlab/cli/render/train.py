@@ -235,7 +235,7 @@ def duration(seconds: float) -> str:
 
 def _best_epoch(rows: list[EpochRow]) -> int:
     known = [row for row in rows if row.val_acc is not None]
-    return max(known, key=lambda row: (row.val_acc, -row.epoch)).epoch if known else 0
+    return max(known, key=lambda row: (row.val_acc, -(row.val_loss or 0.0), -row.epoch)).epoch if known else 0
 
 
 def _cells(row: EpochRow, epochs: int) -> list[str]:

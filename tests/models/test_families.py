@@ -1,0 +1,172 @@
+"""Every family: shapes, options, initial weights, and what it refuses."""
+
+import math
+
+import pytest
+import torch
+
+from cnnlab.errors import DataError, RecipeError, UsageError
+from cnnlab.models import ARCHITECTURES, build, find
+from cnnlab.models.layers import Dropout, Residual
+from cnnlab.randomness import generator
+
+LAYERS = [{"conv": 4}, "batch-norm", "activation", {"max-pool": 2}, "flatten", {"dropout": 0.1}, {"linear": "classes"}]
+
+
+def net_of(arch, shape=(3, 32, 32), classes=10, **options):
+    if arch == "seq":
+        options.setdefault("layers", LAYERS)
+    chosen = find(arch).options.model_validate({"arch": arch, **options})
+    return build(chosen, shape[0], classes, shape[1:])
+
+
+@pytest.mark.parametrize("arch", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28), (1, 8, 8), (2, 21, 13)])
+def test_a_batch_becomes_one_row_of_outputs_a_picture(arch, shape):
+    net = net_of(arch, shape, classes=7).eval()
+    assert net(torch.zeros((2, *shape))).shape == (2, 7)
+
+
+@pytest.mark.parametrize("arch", sorted(set(ARCHITECTURES) - {"seq"}))
+@pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh", "gelu", "silu", "identity"])
+def test_the_activation_is_the_one_asked_for(arch, activation):
+    names = {
+        "relu": "ReLU",
+        "sigmoid": "Sigmoid",
+        "tanh": "Tanh",
+        "gelu": "GELU",
+        "silu": "SiLU",
+        "identity": "Identity",
+    }
+    kinds = {type(layer).__name__ for layer in net_of(arch, activation=activation).modules()}
+    assert names[activation] in kinds
+    assert not kinds & (set(names.values()) - {names[activation]})
+
+
+@pytest.mark.parametrize("depth", [5, 6, 7, 8])
+def test_cnn_has_the_weight_layers_that_depth_says(depth):
+    net = net_of("cnn", depth=depth)
+    assert sum(isinstance(layer, torch.nn.Conv2d | torch.nn.Linear) for layer in net.modules()) == depth
+
+
+@pytest.mark.parametrize("depth", [8, 20, 56])
+def test_plain_and_resnet_have_6n_plus_2_weight_layers(depth):
+    plain, residual = net_of("plain", depth=depth), net_of("resnet", depth=depth)
+    assert sum(isinstance(layer, torch.nn.Conv2d | torch.nn.Linear) for layer in plain.modules()) == depth
+    assert sum(isinstance(layer, Residual) for layer in residual.modules()) == (depth - 2) // 2
+
+
+def test_norm_none_has_biases_instead():
+    net = net_of("resnet", norm="none")
+    assert not any("norm" in name for name, _ in net.named_modules())
+    assert all(layer.bias is not None for layer in net.modules() if isinstance(layer, torch.nn.Conv2d))
+
+
+@pytest.mark.parametrize(("init", "deviation"), [("he", math.sqrt(2 / 512)), ("xavier", math.sqrt(2 / 1024))])
+def test_initial_weights_have_the_published_variance(init, deviation):
+    torch.manual_seed(0)
+    weight = net_of("mlp", depth=2, width=512, init=init).fc2.weight.detach()
+    assert float(weight.std()) == pytest.approx(deviation, rel=0.02)
+
+
+def test_auto_is_he_for_relu_and_xavier_for_sigmoid():
+    for activation, init in (("relu", "he"), ("silu", "he"), ("sigmoid", "xavier"), ("identity", "xavier")):
+        torch.manual_seed(1)
+        automatic = net_of("mlp", activation=activation).fc2.weight
+        torch.manual_seed(1)
+        named = net_of("mlp", activation=activation, init=init).fc2.weight
+        assert torch.equal(automatic, named)
+
+
+def test_the_first_loss_is_near_chance_under_he():
+    torch.manual_seed(0)
+    for arch in ("mlp", "cnn", "resnet"):
+        outputs = net_of(arch)(torch.randn(64, 3, 32, 32))
+        loss = torch.nn.functional.cross_entropy(outputs, torch.randint(10, (64,)))
+        assert float(loss.detach()) == pytest.approx(math.log(10), rel=0.3)
+
+
+def test_dropout_repeats_with_its_generator_and_keeps_the_mean():
+    layer, ones = Dropout(0.25), torch.ones(100, 1000)
+    layer.rng = generator(0, "dropout", 1, 0)
+    first = layer(ones)
+    layer.rng = generator(0, "dropout", 1, 0)
+    assert torch.equal(first, layer(ones))
+    assert float(first.mean()) == pytest.approx(1, abs=0.01)
+    assert set(first.unique().tolist()) == {0.0, float(torch.tensor(1 / 0.75))}
+    assert torch.equal(layer.eval()(ones), ones)
+    with pytest.raises(RuntimeError, match="rng"):
+        Dropout(0.5)(ones)
+
+
+def test_residual_adds_its_input():
+    layer = Residual(torch.nn.Identity())
+    assert torch.equal(layer(torch.ones(2)), torch.full((2,), 2.0))
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (["relux"], "unknown layer"),
+        ([{"conv": 3, "kernal": 3}], "unknown key 'kernal'"),
+        ([{"conv": -1}], "whole number"),
+        ([{"conv": True}], "whole number"),
+        ([{"linear": 3}], "needs a flat input"),
+        (["flatten", {"linear": 3}, {"max-pool": 2}], "does not fit"),
+        ([{"max-pool": 64}], "does not fit|leaves nothing"),
+        ([{"dropout": 2}], "probability"),
+        ([{"residual": []}], "expected a list"),
+        ([{"conv": 2, "name": "a"}, {"conv": 2, "name": "a"}], "new word"),
+        ([3], "unknown layer"),
+        ([{"residual": ["flatten"]}], "no 1x1 projection"),
+    ],
+)
+def test_seq_refuses_what_does_not_fit_and_says_where(layers, message):
+    with pytest.raises(RecipeError, match=message) as caught:
+        net_of("seq", layers=layers)
+    assert "model.layers[" in caught.value.message
+
+
+def test_seq_projects_a_residual_where_shapes_differ():
+    net = net_of(
+        "seq", layers=[{"residual": [{"conv": 8, "stride": 2}]}, "global-mean-pool", "flatten", {"linear": "classes"}]
+    )
+    assert net.residual1.shortcut is not None
+    assert net(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+
+
+def test_too_small_pictures_are_refused():
+    with pytest.raises(UsageError, match="at least 4x4"):
+        net_of("cnn", (1, 3, 3))
+
+
+@pytest.mark.slow
+def test_torchvision_gets_a_small_stem_for_small_pictures():
+    net = net_of("torchvision:resnet18", (1, 32, 32), classes=5).eval()
+    assert net.conv1.kernel_size == (3, 3)
+    assert net(torch.zeros(2, 1, 32, 32)).shape == (2, 5)
+    assert net_of("torchvision:resnet18", stem="original").conv1.kernel_size == (7, 7)
+    with pytest.raises(UsageError, match="no net named") as caught:
+        net_of("torchvision:resnet19")
+    assert "resnet18" in str(caught.value.hint)
+
+
+def test_a_users_own_module(tmp_path):
+    file = tmp_path / "net.py"
+    file.write_text(
+        "from torch import nn\n"
+        "class Net(nn.Sequential):\n"
+        "    def __init__(self, in_channels, num_classes, image_size, width=4):\n"
+        "        inputs = in_channels * image_size**2\n"
+        "        super().__init__(nn.Flatten(), nn.Linear(inputs, width), nn.Linear(width, num_classes))\n"
+        "class Other: pass\n"
+    )
+    assert net_of(f"{file}:Net", width=6)(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+    with pytest.raises(UsageError, match="no class") as caught:
+        net_of(f"{file}:Nett")
+    assert "Net" in str(caught.value.hint)
+    with pytest.raises(UsageError, match="depth"):
+        net_of(f"{file}:Net", depth=3)
+    file.write_text("1 / 0")
+    with pytest.raises(DataError, match="ZeroDivisionError"):
+        net_of(f"{file}:Net")

@@ -1,0 +1,128 @@
+"""The recipe: layers in their order, strictness, where a fault stands, and that it can be run again."""
+
+from pathlib import Path
+
+import pytest
+
+from cnnlab.errors import CnnlabError, RecipeError, UsageError
+from cnnlab.models import ARCHITECTURES
+from cnnlab.recipe.load import digest, dump, from_file, resolve, shipped
+from cnnlab.recipe.spec import parse_spec
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_every_shipped_recipe_is_valid_and_names_no_data(name):
+    recipe = resolve(recipe=name)
+    assert recipe.data.name is None
+
+
+def test_the_promised_recipes_are_shipped():
+    assert {"mlp", "lenet", "cnn", "plain", "resnet", "fully-connected", "shared-kernel"} <= set(shipped())
+
+
+def test_later_layers_win(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("model: {arch: cnn, width: 8}\ntrain: {epochs: 3, batch_size: 16}\noptim: {lr: 0.5}\n")
+    recipe = resolve(
+        recipe=str(file),
+        arch=parse_spec("cnn:width=16,optim.lr=0.4,train.batch_size=32"),
+        settings=["optim.lr=0.3,train.epochs=4", "model.dropout=0.5"],
+        flags={"--lr": 0.2},
+    )
+    assert (recipe.train.epochs, recipe.train.batch_size, recipe.optim.lr) == (4, 32, 0.2)
+    assert (recipe.model.width, recipe.model.dropout) == (16, 0.5)
+    assert recipe.optim.momentum == 0.9
+
+
+def test_an_architecture_means_its_shipped_recipe():
+    assert resolve(arch=parse_spec("cnn")) == resolve(recipe="cnn")
+
+
+def test_with_a_recipe_an_architecture_replaces_only_the_net():
+    recipe = resolve(recipe="cnn", arch=parse_spec("mlp:width=64"))
+    assert recipe.model.arch == "mlp"
+    assert recipe.optim == resolve(recipe="cnn").optim
+
+
+def test_epochs_that_were_asked_for_are_not_raised():
+    assert resolve(arch=parse_spec("cnn")).train.min_steps > 0
+    assert resolve(arch=parse_spec("cnn"), flags={"--epochs": 2}).train.min_steps == 0
+    assert resolve(arch=parse_spec("cnn"), settings=["train.epochs=2", "train.min_steps=7"]).train.min_steps == 7
+
+
+def test_a_dumped_recipe_reads_back_equal(tmp_path):
+    for name in shipped():
+        recipe = resolve(recipe=name, flags={"--data": "数据/100% [/b]"})
+        file = tmp_path / "again.yaml"
+        file.write_text(dump(recipe), encoding="utf-8")
+        assert from_file(file) == recipe
+        assert digest(from_file(file)) == digest(recipe)
+
+
+@pytest.mark.parametrize(
+    ("yaml", "message"),
+    [
+        ("train:\n  epochs: -1\n", "line 2: train.epochs: expected greater than or equal to 1, received -1"),
+        ("optim:\n  lr: fast\n", 'line 2: optim.lr: expected a valid number, received "fast"'),
+        ("train:\n  epoks: 3\n", "line 2: unknown key train.epoks; did you mean epochs?"),
+        ("trian:\n  epochs: 3\n", "unknown key trian; did you mean train"),
+        ("model:\n  arch: cnn\n  widht: 3\n", "line 3: unknown key model.widht; did you mean width?"),
+        ("model:\n  arch: cmm\n", "line 2: unknown architecture 'cmm'"),
+        ("model:\n  arch: resnet\n  depth: 21\n", "6n \\+ 2: 20 or 26"),
+        ("data:\n  augment: {crop: sideways}\n", "data.augment.crop"),
+        ("train: {loss: mse, label_smoothing: 0.1}\n", "label_smoothing goes with cross-entropy"),
+        ("- a\n- b\n", "expected sections .*, received a list"),
+        ("", "received nothing"),
+        ("just words\n", "received a single value"),
+        ("train: [1]\n", "train"),
+        ("epochs: {a: 1}\n", "unknown key epochs"),
+        ("train: {epochs: true}\n", "train.epochs: expected a valid integer"),
+        ("train: {epochs: 1.5}\n", "train.epochs"),
+        ("optim: {lr: .nan}\n", "optim.lr"),
+    ],
+)
+def test_faults_say_where_they_stand(tmp_path, yaml, message):
+    file = tmp_path / "wrong.yaml"
+    file.write_text(yaml)
+    with pytest.raises(RecipeError, match=message):
+        resolve(recipe=str(file))
+
+
+def test_all_faults_are_told_at_once(tmp_path):
+    file = tmp_path / "wrong.yaml"
+    file.write_text("train: {epochs: 0}\noptim: {lr: 0}\nmodel: {arch: cnn, depth: 9}\n")
+    with pytest.raises(RecipeError) as caught:
+        resolve(recipe=str(file))
+    for key in ("train.epochs", "optim.lr", "model.depth"):
+        assert key in caught.value.message
+
+
+@pytest.mark.parametrize("name", ["cn", "resnett", "xyz"])
+def test_an_unknown_net_names_valid_ones(name):
+    with pytest.raises(UsageError) as caught:
+        resolve(arch=parse_spec(name))
+    assert any(known in str(caught.value.hint) for known in ARCHITECTURES)
+
+
+def test_none_means_absent_where_a_number_may_be_absent():
+    recipe = resolve(arch=parse_spec("cnn"), settings=["train.patience=3", "train.patience=none"])
+    assert recipe.train.patience is None
+    assert resolve(arch=parse_spec("cnn:norm=none")).model.norm == "none"
+
+
+def test_a_recipe_that_names_a_python_file_needs_trust(tmp_path):
+    (tmp_path / "net.py").write_text("raise SystemExit('executed')")
+    file = tmp_path / "mine.yaml"
+    file.write_text("model: {arch: 'net.py:Net', width: 3}\n")
+    with pytest.raises(UsageError, match="names a Python file") as caught:
+        resolve(recipe=str(file))
+    assert "--trust-code" in str(caught.value.hint)
+    trusted = resolve(recipe=str(file), trust_code=True)
+    assert Path(trusted.model.arch.rpartition(":")[0]) == tmp_path / "net.py"
+    assert trusted.model.model_extra == {"width": 3}
+
+
+def test_names_with_escapes_are_shown_escaped(tmp_path):
+    with pytest.raises(CnnlabError) as caught:
+        resolve(recipe="\x1b[31mred.yaml")
+    assert "\x1b" not in caught.value.message
