@@ -1,0 +1,107 @@
+"""The runs that there are, summed up from their files; free of torch."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cnnlab.errors import CheckpointError
+from cnnlab.training.run_folder import RunFolder, list_runs, read_json
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run; None where nothing is known."""
+
+    run: str
+    """The folder's name."""
+    path: Path
+    arch: str | None
+    data: str | None
+    data_requested: str | None
+    fallback: bool
+    seed: int | None
+    epochs: int
+    """Epochs done."""
+    best_epoch: int | None
+    val_acc: float | None
+    test_acc: float | None
+    seconds: float
+    started: str
+    """Date and time, ISO 8601."""
+    finished: bool
+    problem: str | None
+    """What is wrong with the folder, if anything."""
+
+    def document(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        return {**self.__dict__, "path": str(self.path)}
+
+
+def summaries(out: Path) -> list[RunSummary]:
+    """All runs below `out`, the oldest first; a damaged one is listed with its problem."""
+    return [_summary(run) for run in list_runs(out)]
+
+
+def _summary(run: RunFolder) -> RunSummary:
+    environment: dict[str, Any] = {}
+    result: dict[str, Any] = {}
+    problem = None
+    try:
+        environment = read_json(run.environment)
+        result = read_json(run.result) if run.result.is_file() else {}
+    except CheckpointError as error:
+        problem = error.message
+    about = environment.get("data")
+    data: dict[str, Any] = about if isinstance(about, dict) else {}
+    rows = _rows(run)
+    accuracies = {row["epoch"]: row["val_acc"] for row in rows if _number(row["val_acc"]) is not None}
+    best = max(accuracies, key=lambda epoch: (accuracies[epoch], -epoch)) if accuracies else None
+    return RunSummary(
+        run=run.path.name,
+        path=run.path,
+        arch=_text(result.get("arch")) or _text(_manifest(run).get("arch")),
+        data=_text(result.get("data")) or _text(data.get("name")),
+        data_requested=_text(result.get("data_requested")) or _text(data.get("requested")),
+        fallback=data.get("fallback") is True,
+        seed=_whole(result.get("seed")),
+        epochs=len(rows),
+        best_epoch=_whole(result.get("best_epoch")) if result else best,
+        val_acc=_number(result.get("val_acc")) if result else accuracies.get(best),
+        test_acc=_number(result.get("test_acc")),
+        seconds=sum(_number(row["seconds"]) or 0.0 for row in rows),
+        started=_text(environment.get("started")) or _changed(run),
+        finished=bool(result),
+        problem=problem,
+    )
+
+
+def _rows(run: RunFolder) -> list[dict[str, Any]]:
+    try:
+        return [{**row.__dict__} for row in run.rows() if _whole(row.epoch) is not None]
+    except (OSError, TypeError):
+        return []
+
+
+def _manifest(run: RunFolder) -> dict[str, Any]:
+    """What the last checkpoint says, where there is one: an unfinished run has no result."""
+    try:
+        return read_json(run.checkpoints / "last.json")
+    except CheckpointError:
+        return {}
+
+
+def _changed(run: RunFolder) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(run.recipe.stat().st_mtime))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

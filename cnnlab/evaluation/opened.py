@@ -1,0 +1,225 @@
+"""A run folder read and checked, its net built, with the weights of its best epoch."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnnlab.errors import CheckpointError, UsageError
+from cnnlab.models import registry
+from cnnlab.recipe.load import from_file, resolve
+from cnnlab.recipe.schema import Recipe
+from cnnlab.recipe.spec import Scalar, parse_options
+from cnnlab.text import did_you_mean, printable
+from cnnlab.training import checkpoint
+from cnnlab.training import device as devices
+from cnnlab.training.engines.base import Engine
+from cnnlab.training.prepare import build_net, make_engine
+from cnnlab.training.run_folder import RunFolder, read_json
+from cnnlab.training.settings import Settings
+
+CHANGEABLE = ("data.image_size", "data.skip_bad", "data.allow_duplicates", "threads")
+"""What `--set` may change of a run's recipe: how pictures are read. All else made the run what it is."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a person changes of a run's recipe for its evaluation; None and empty leave it as it is."""
+
+    data: str | None = None
+    """Other data than the run's own, as `--data` names them."""
+    settings: Sequence[str] = ()
+    """`key=value` for the keys of `CHANGEABLE`."""
+    precision: str | None = None
+    """auto, fp32, bf16 or fp64."""
+    threads: int | None = None
+    skip_bad: bool = False
+    allow_duplicates: bool = False
+
+    @property
+    def flags(self) -> dict[str, Scalar]:
+        """The recipe's short flags that say the same."""
+        every: dict[str, Scalar] = {
+            "--data": self.data,
+            "--precision": self.precision,
+            "--threads": self.threads,
+            "--skip-bad": self.skip_bad or None,
+            "--allow-duplicates": self.allow_duplicates or None,
+        }
+        return {flag: value for flag, value in every.items() if value is not None}
+
+
+AS_IT_IS = Changes()
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run ready to predict."""
+
+    folder: RunFolder
+    recipe: Recipe
+    """The run's own, with what the person changed."""
+    classes: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    """(H, W, C)."""
+    fingerprint: str
+    """Of the data that it was trained on."""
+    epoch: int
+    """The epoch whose weights these are."""
+    result: dict[str, Any] | None
+    """result.json; None while the run is not finished."""
+    data: dict[str, Any]
+    """What environment.json says of the data."""
+    mean: np.ndarray
+    """(C,) float64, levels 0-255."""
+    std: np.ndarray
+    weights: dict[str, np.ndarray]
+    engine: Engine
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return self.result is not None
+
+
+def open_run(path: Path, changes: Changes = AS_IT_IS, *, device: str = "auto", trust_code: bool = False) -> OpenRun:
+    """Open the run in folder `path` for prediction, with the weights of its best epoch.
+
+    Args:
+        path: the run folder.
+        changes: what differs from the run's recipe.
+        device: auto, cpu, cuda or mps.
+        trust_code: whether a run may name a Python file, whose code then runs.
+
+    Raises:
+        CheckpointError: the folder is damaged, incomplete, or no epoch was saved yet.
+        UsageError: a setting that cannot be changed; a run that names a Python file, without `trust_code`.
+        MachineError: no such device.
+    """
+    folder = RunFolder(path)
+    with _damage(folder.recipe):
+        own = from_file(folder.recipe, trust_code=True)  # trust is asked for below, with the run's name
+    if registry.is_user_file(own.model.arch) and not trust_code:
+        raise UsageError(
+            f"{printable(path)} uses the Python file {printable(own.model.arch)}, whose code would run",
+            hint="Read that file; if you trust it, add --trust-code",
+        )
+    recipe = _changed(folder, own, changes)
+    environment = read_json(folder.environment)
+    saved = _load_best(folder)
+    meta = _Manifest.of(saved.meta, folder.checkpoints / "best.json")
+    devices.set_threads(recipe.threads)
+    height, width, channels = meta.image_shape
+    with _damage(path):
+        net = build_net(recipe, (channels, height, width), len(meta.classes))
+        engine_name = environment.get("engine", "torch")
+        if engine_name not in ("torch", "numpy"):
+            raise CheckpointError(f"{printable(folder.environment)} names no engine: {printable(engine_name)!r}")
+    engine = make_engine(recipe, Settings(device=device, engine=engine_name), net, meta.mean, meta.std)
+    engine.load_weights(saved.tensors)
+    about_data = environment.get("data")
+    return OpenRun(
+        folder=folder,
+        recipe=recipe,
+        classes=meta.classes,
+        image_shape=meta.image_shape,
+        fingerprint=meta.fingerprint,
+        epoch=meta.epoch,
+        result=read_json(folder.result) if folder.result.is_file() else None,
+        data=about_data if isinstance(about_data, dict) else {},
+        mean=meta.mean,
+        std=meta.std,
+        weights=saved.tensors,
+        engine=engine,
+    )
+
+
+@contextlib.contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """What a run folder itself holds wrongly is no wrong usage but a damaged folder."""
+    try:
+        yield
+    except UsageError as error:
+        raise CheckpointError(
+            f"{printable(path)} is not what a training wrote: {error.message}", hint=error.hint
+        ) from error
+
+
+def _changed(folder: RunFolder, own: Recipe, changes: Changes) -> Recipe:
+    for setting in changes.settings:
+        for key in parse_options(setting):
+            if key not in CHANGEABLE:
+                raise UsageError(
+                    f"--set {printable(key)}: a finished run's recipe is fixed; only how pictures are read may change",
+                    hint=did_you_mean(key, CHANGEABLE),
+                )
+    if not changes.settings and not changes.flags:
+        return own
+    return resolve(recipe=str(folder.recipe), settings=changes.settings, flags=changes.flags, trust_code=True)
+
+
+def _load_best(folder: RunFolder) -> checkpoint.Checkpoint:
+    if not any(folder.checkpoints.glob("best.*")):
+        raise CheckpointError(
+            f"{printable(folder.path)} holds no checkpoint: the run has not saved an epoch yet",
+            hint=f"Go on with it: cnnlab train --resume {printable(folder.path)}",
+        )
+    return checkpoint.load(folder.checkpoints, "best")
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    """The checked manifest of a checkpoint."""
+
+    classes: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    mean: np.ndarray
+    std: np.ndarray
+    fingerprint: str
+    epoch: int
+
+    @classmethod
+    def of(cls, meta: dict[str, Any], path: Path) -> "_Manifest":
+        classes, shape, epoch = meta.get("classes"), meta.get("image_shape"), meta.get("epoch")
+        fingerprint = meta.get("data_fingerprint")
+        checks = {
+            "classes": isinstance(classes, list) and len(classes) > 1 and all(isinstance(c, str) for c in classes),
+            "image_shape": isinstance(shape, list) and len(shape) == 3 and all(_is_size(side) for side in shape),
+            "epoch": _is_size(epoch),
+            "data_fingerprint": isinstance(fingerprint, str),
+        }
+        mean, std = _levels(meta.get("mean")), _levels(meta.get("std"))
+        if checks["image_shape"]:
+            assert isinstance(shape, list)
+            checks["mean"] = mean is not None and len(mean) == shape[2]
+            checks["std"] = std is not None and len(std) == shape[2] and bool((std > 0).all())
+        wrong = [key for key, good in checks.items() if not good]
+        if wrong:
+            raise CheckpointError(
+                f"{printable(path)} is not what a training wrote: "
+                + ", ".join(f"{key} is {printable(meta.get(key))[:60]!r}" for key in wrong),
+                hint="Copy the run folder again from where it was trained",
+            )
+        assert isinstance(classes, list)
+        assert isinstance(shape, list)
+        assert mean is not None
+        assert std is not None
+        assert isinstance(fingerprint, str)
+        assert isinstance(epoch, int)
+        return cls(tuple(classes), (shape[0], shape[1], shape[2]), mean, std, fingerprint, epoch)
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 100_000
+
+
+def _levels(value: object) -> np.ndarray | None:
+    """A list of finite numbers as float64; None for anything else."""
+    numbers = isinstance(value, list) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in value)
+    if not numbers:
+        return None
+    levels = np.array(value, np.float64)
+    return levels if np.isfinite(levels).all() else None

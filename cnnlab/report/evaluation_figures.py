@@ -1,0 +1,172 @@
+"""The figures of an evaluation: confusion matrix, classes, calibration, worst mistakes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from cnnlab.report.style import BLUE, DPI, RED, new_figure, plain_axes, save, shortened, shown
+
+NUMBERED_CLASSES = 20
+"""Up to so many classes the confusion matrix shows its counts."""
+SHOWN_CLASSES = 40
+"""Bars of classes.png; of more classes, the worst are shown."""
+SHOWN_MISTAKES = 25
+_NAME = 14
+"""Characters of a class's name in a figure."""
+
+
+class ClassRow(Protocol):
+    """What is drawn of a class."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def precision(self) -> float | None: ...
+    @property
+    def recall(self) -> float | None: ...
+    @property
+    def f1(self) -> float | None: ...
+
+
+class Bins(Protocol):
+    """What is drawn of a calibration."""
+
+    @property
+    def ece(self) -> float: ...
+    @property
+    def counts(self) -> np.ndarray: ...
+    @property
+    def confidence(self) -> np.ndarray: ...
+    @property
+    def accuracy(self) -> np.ndarray: ...
+
+
+class MistakeRow(Protocol):
+    """What is written under a mistaken picture."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def prediction(self) -> str: ...
+    @property
+    def confidence(self) -> float: ...
+
+
+def draw_confusion(path: Path, matrix: np.ndarray, classes: Sequence[str], title: str) -> None:
+    """True classes down, predictions across; each row coloured by its shares, with counts where they fit."""
+    count = len(classes)
+    numbered = count <= NUMBERED_CLASSES
+    side = min(12.0, max(5.0, 2.2 + 0.55 * count)) if numbered else 11.0
+    figure = new_figure(side + 0.8, side)
+    axes = figure.add_subplot()
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
+    figure.colorbar(image, ax=axes, label="% of the true class", fraction=0.046, pad=0.02)
+    step = -(-count // 50)
+    names = [shortened(name, _NAME) for name in classes[::step]]
+    size = 9 if numbered else 6
+    axes.set_xticks(range(0, count, step), names, rotation=60, ha="right", fontsize=size, rotation_mode="anchor")
+    axes.set_yticks(range(0, count, step), names, fontsize=size)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    if numbered:
+        for row, column in zip(*np.nonzero(matrix), strict=True):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, f"{matrix[row, column]}", ha="center", va="center", color=colour, fontsize=8)
+    else:
+        axes.spines[:].set_color("0.8")
+    figure.suptitle(shown(title))
+    save(figure, path)
+
+
+def draw_classes(path: Path, classes: Sequence[ClassRow], title: str) -> None:
+    """F1 of each class as a bar, the worst on top, with precision and recall marked."""
+    rows = sorted(classes, key=lambda row: -1.0 if row.f1 is None else row.f1)[:SHOWN_CLASSES]
+    figure = new_figure(8, 1.8 + 0.26 * len(rows))
+    axes = figure.add_subplot()
+    places = np.arange(len(rows))
+    axes.barh(places, [_percent(row.f1) for row in rows], color="0.8", label="F1")
+    axes.plot([_percent(row.precision) for row in rows], places, "o", color=BLUE, label="precision")
+    axes.plot([_percent(row.recall) for row in rows], places, "D", color=RED, fillstyle="none", label="recall")
+    axes.set_yticks(places, [shortened(row.name, 2 * _NAME) for row in rows], fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 100.5)
+    axes.set_xlabel("%")
+    plain_axes(axes)
+    axes.grid(visible=False, axis="y")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    cut = f", the worst {len(rows)} of {len(classes)}" if len(rows) < len(classes) else ""
+    figure.suptitle(shown(f"Classes{cut}: {title}"))
+    save(figure, path)
+
+
+def draw_calibration(path: Path, bins: Bins, title: str) -> None:
+    """Accuracy by confidence: on the diagonal the net is as often right as it is sure; below it, too sure."""
+    count = len(bins.counts)
+    width = 1 / count
+    centres = (np.arange(count) + 0.5) * width
+    filled = bins.counts > 0
+    figure = new_figure(6, 6.4)
+    upper, lower = figure.subplots(2, 1, height_ratios=[4, 1], sharex=True)
+    upper.bar(centres[filled], 100 * bins.accuracy[filled], width, color=BLUE, edgecolor="white", label="accuracy")
+    gap = 100 * (bins.confidence - bins.accuracy)[filled]
+    upper.bar(
+        centres[filled],
+        gap,
+        width,
+        bottom=100 * bins.accuracy[filled],
+        facecolor="none",
+        edgecolor=RED,
+        hatch="///",
+        linewidth=0.8,
+        label="gap to the confidence",
+    )
+    upper.plot([0, 1], [0, 100], "--", color="0.3", linewidth=1, label="as often right as sure")
+    upper.set_ylabel("accuracy in %")
+    upper.set_ylim(0, 101)
+    upper.legend(loc="upper left", frameon=False)
+    lower.bar(centres, 100 * bins.counts / max(bins.counts.sum(), 1), width, color="0.6", edgecolor="white")
+    lower.set_ylabel("pictures in %")
+    lower.set_xlabel("confidence")
+    lower.set_xlim(0, 1)
+    for axes in (upper, lower):
+        plain_axes(axes)
+    figure.suptitle(f"Expected calibration error {100 * bins.ece:.2f} %\n{shown(title)}")
+    save(figure, path)
+
+
+def draw_mistakes(path: Path, images: np.ndarray, mistakes: Sequence[MistakeRow], title: str) -> None:
+    """The wrong predictions of highest confidence: (M, H, W, C) uint8 pictures, each with label and prediction."""
+    count = min(len(images), SHOWN_MISTAKES)
+    columns = min(5, max(count, 3))
+    rows = max(1, -(-count // columns))
+    figure = new_figure(2.1 * columns, 0.7 + 2.45 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, image, mistake in zip(grid.flat, images[:count], mistakes, strict=False):
+        _picture(axes, image)
+        words = (
+            f"{shortened(mistake.label, _NAME)}, true",
+            f"{shortened(mistake.prediction, _NAME)}, {100 * mistake.confidence:.0f} %",
+        )
+        axes.set_title("\n".join(words), fontsize=9, color="black")
+    if not count:
+        grid.flat[0].text(0, 0.5, "no mistakes", fontsize=14)
+    which = f"The {count} most confident mistakes" if count else "No mistakes"
+    figure.suptitle(f"{which}\n{shown(title)}")
+    save(figure, path)
+
+
+def _picture(axes: Any, image: np.ndarray) -> None:
+    smooth = "nearest" if max(image.shape[:2]) <= DPI else "antialiased"
+    if image.shape[2] == 1:
+        axes.imshow(image[:, :, 0], cmap="gray", vmin=0, vmax=255, interpolation=smooth)
+    else:
+        axes.imshow(image, interpolation=smooth)
+
+
+def _percent(share: float | None) -> float:
+    return float("nan") if share is None else 100 * share
