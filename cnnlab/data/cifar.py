@@ -126,7 +126,9 @@ def _parts(
 
 
 def _part(batches: list[tuple[str, dict[str, Any]]], labels_key: str, classes: int) -> Part:
-    images, labels = [], []
+    count = sum(len(batch[labels_key]) if isinstance(batch.get(labels_key), list) else 0 for _, batch in batches)
+    images = np.empty((count, _SIDE, _SIDE, 3), np.uint8)
+    labels: list[int] = []
     for where, batch in batches:
         pixels = _key(batch, "data", _Array, where).array(where)
         numbers = _key(batch, labels_key, list, where)
@@ -136,9 +138,10 @@ def _part(batches: list[tuple[str, dict[str, Any]]], labels_key: str, classes: i
             )
         if not all(type(number) is int and 0 <= number < classes for number in numbers):
             raise DataError(f"{where}: expected labels 0 to {classes - 1}")
-        images.append(pixels.reshape(-1, 3, _SIDE, _SIDE).transpose(0, 2, 3, 1))  # (N, 32, 32, 3)
+        rows = slice(len(labels), len(labels) + len(numbers))
+        images[rows] = pixels.reshape(-1, 3, _SIDE, _SIDE).transpose(0, 2, 3, 1)  # (N, 32, 32, 3)
         labels += numbers
-    return Part(np.ascontiguousarray(np.concatenate(images)), np.array(labels, np.int64))
+    return Part(images, np.array(labels, np.int64))
 
 
 class _Array:

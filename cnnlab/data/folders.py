@@ -18,13 +18,13 @@ from cnnlab.text import printable
 
 @dataclass(frozen=True)
 class FolderListing:
-    """The pictures of a folder: `files` by relative name, the `layout`, and a key of names, sizes and times.
+    """The pictures of a folder: `files` (paths) by relative name, the `layout`, and a key of names, sizes and times.
 
     `key` is None where a file is so new that its times prove nothing.
     """
 
     root: Path
-    files: dict[str, Path]
+    files: dict[str, str]
     layout: Layout
     key: str | None
 
@@ -43,11 +43,11 @@ def list_folder(root: Path) -> FolderListing:
     layout, files, found = Layout(), {}, []
     try:
         for entry, steps in _walk(root, layout):
+            name = "/".join(steps)
             if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(inside):
-                layout.links.append("/".join(steps))
+                layout.links.append(name)
             elif layout.add_file(steps):
-                name = "/".join(steps)
-                files[name] = Path(entry.path)
+                files[name] = entry.path
                 found.append((name, entry.stat()))
     except OSError as error:
         raise MachineError(f"cannot list {printable(error.filename or root)}: {error.strerror}") from error
@@ -60,7 +60,7 @@ def content_digest(listing: FolderListing, on_progress: OnProgress) -> str:
     names = sorted(listing.files)
     digests = {}
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        hashed = pool.map(lambda name: hashlib.sha256(read_bounded(listing.files[name])).digest(), names)
+        hashed = pool.map(lambda name: hashlib.sha256(read_bounded(Path(listing.files[name]))).digest(), names)
         for index, (name, digest) in enumerate(zip(names, hashed, strict=True)):
             digests[name] = digest
             if index % 512 == 0:
@@ -76,7 +76,7 @@ def read_folder(
     Raises:
         DataError: as `assemble`; or files that changed since `digest` was taken.
     """
-    named = ((name, listing.files[name]) for name in sorted(listing.files))
+    named = ((name, Path(listing.files[name])) for name in sorted(listing.files))
     pictures = list(decode(named, len(listing.files), image_size, on_progress))
     if _combined({picture.name: picture.digest for picture in pictures}) != digest:
         raise DataError(

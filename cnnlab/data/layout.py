@@ -4,6 +4,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from cnnlab.errors import DataError
 from cnnlab.imaging.pictures import SUFFIXES
@@ -70,6 +71,7 @@ class Layout:
         return found
 
 
+@lru_cache(maxsize=4096)
 def class_name(folder: str) -> str:
     """A class's name: its folder's, composed (NFC, as macOS does not write it) and fit to be shown."""
     return printable(unicodedata.normalize("NFC", folder))
@@ -128,7 +130,7 @@ def single_pictures(train: Counter[str]) -> list[str]:
 
 
 def _is_picture(name: str) -> bool:
-    return any(name.lower().endswith(suffix) for suffix in SUFFIXES)
+    return "." + name.rpartition(".")[2].lower() in SUFFIXES
 
 
 def _listed(names: Iterable[str], shown: int = _SHOWN) -> str:
