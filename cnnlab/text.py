@@ -35,3 +35,8 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     if near:
         return "Did you mean " + " or ".join(near) + "?"
     return "Valid: " + ", ".join(names)
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun: `1 picture`, `2,000 pictures`, `2 classes` (plural given)."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"

@@ -15,7 +15,7 @@ from cnnlab.data.dataset import OnProgress, Part, Progress
 from cnnlab.data.layout import PARTS, check_classes, place
 from cnnlab.errors import DataError, MachineError, PictureError
 from cnnlab.imaging.pictures import read_rgb_or_gray
-from cnnlab.text import printable
+from cnnlab.text import counted, printable
 
 MAX_FILE_BYTES = 256 << 20
 """Largest file of one picture that is read."""
@@ -45,12 +45,12 @@ def decode(
     With `image_size`, each picture is brought to that side length (see `fit`).
 
     Raises:
-        MachineError: a file that may not be read.
+        MachineError: a file that may not be read; more pictures than the machine has memory for.
     """
     workers = min(8, os.cpu_count() or 1)
     source = iter(pictures)
     running: deque[Future[list[Decoded]]] = deque()
-    done = 0
+    done = held = 0
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     try:
         while True:
@@ -60,10 +60,31 @@ def decode(
                 break
             finished = running.popleft().result()
             done += len(finished)
+            held += sum(picture.image.nbytes for picture in finished if picture.image is not None)
+            _check_memory(held, done, total)
             on_progress(Progress("decoding pictures", done, total, "images"))
             yield from finished
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def physical_memory() -> int | None:
+    """Bytes of this machine's memory; None where the system does not tell (Windows)."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _check_memory(held: int, done: int, total: int | None) -> None:
+    """Refuse early what would fill the memory: by estimate where the number of pictures is known."""
+    needed = held * max(total or 0, done) // done
+    memory = physical_memory()
+    if memory is not None and needed > memory:
+        raise MachineError(
+            f"the decoded pictures need {needed / 2**30:,.1f} GiB or more; this machine has {memory / 2**30:,.1f} GiB",
+            hint="Have them made smaller: --set data.image_size=64",
+        )
 
 
 def fit(image: np.ndarray, size: int) -> np.ndarray:
@@ -150,12 +171,13 @@ def _broken(where: str, broken: list[Decoded], total: int, skip_bad: bool) -> li
     shown = sorted(broken, key=lambda picture: picture.name)[:_SHOWN]
     if skip_bad:
         names = ", ".join(printable(picture.name) for picture in shown)
-        return [f"{len(broken)} broken pictures are skipped: {names}" + (", …" if len(broken) > _SHOWN else "")]
+        more = ", …" if len(broken) > _SHOWN else ""
+        return [f"skipped, since unreadable: {counted(len(broken), 'picture')} ({names}{more})"]
     lines = [f"  {printable(picture.name)}: {picture.problem}" for picture in shown]
     if len(broken) > _SHOWN:
         lines.append(f"  and {len(broken) - _SHOWN} more")
     raise DataError(
-        f"{len(broken)} of {total} pictures in {where} cannot be read:\n" + "\n".join(lines),
+        f"{len(broken)} of {counted(total, 'picture')} in {where} cannot be read:\n" + "\n".join(lines),
         hint="Repair or remove them, or leave them out with --skip-bad",
     )
 

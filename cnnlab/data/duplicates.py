@@ -4,6 +4,7 @@ import numpy as np
 
 from cnnlab.data.dataset import Part
 from cnnlab.errors import DataError
+from cnnlab.text import counted
 
 
 def overlap(learnt: Part, held_out: Part) -> np.ndarray:
@@ -33,14 +34,29 @@ def check_overlaps(where: str, parts: dict[str, Part], *, refuse: bool) -> list[
             if len(found):
                 share = len(found) / len(parts[second])
                 names = parts[second].names
-                example = f", such as {names[found[0]]}" if names is not None else ""
-                notices.append(f"{len(found)} pictures of {second} ({share:.1%}) stand in {first} too{example}")
+                example = f" ({names[found[0]]} …)" if names is not None else ""
+                notices.append(
+                    f"copies in {first} and {second}: {counted(len(found), 'picture')}, {share:.1%} of {second}{example}"
+                )
     if notices and refuse:
         raise DataError(
-            f"{where}: " + "; ".join(notices) + ": the net would be tested on what it has learnt by heart",
-            hint="Remove them from one part, or accept them with --allow-duplicates",
+            f"{where} holds the same pictures in two parts: " + "; ".join(notices),
+            hint="A net would be tested on what it has learnt by heart. Remove them from one part, or accept them with "
+            "--allow-duplicates",
+        )
+    if "val" not in parts and (twice := copies(parts["train"])):
+        notices.append(
+            f"copies within train: {counted(twice, 'picture')}; a validation part split off may hold some of them"
         )
     return notices
+
+
+def copies(part: Part) -> int:
+    """How many pictures of a part are copies of an earlier one in it, pixel for pixel."""
+    hashes = _hashes(part.images)
+    names, counts = np.unique(hashes, return_counts=True)
+    suspects = np.flatnonzero(np.isin(hashes, names[counts > 1]))
+    return len(suspects) - len({part.images[index].tobytes() for index in suspects})
 
 
 def _hashes(images: np.ndarray) -> np.ndarray:

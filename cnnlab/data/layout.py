@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from cnnlab.errors import DataError
 from cnnlab.imaging.pictures import SUFFIXES
-from cnnlab.text import printable
+from cnnlab.text import counted, printable
 
 PARTS = ("train", "val", "test")
 EXPECTED = (
@@ -61,12 +61,13 @@ class Layout:
             found.append(f"not used, since parts are named train, val and test: {_listed(self.other_folders)}")
         if self.left_out:
             found.append(
-                f"{len(self.left_out)} files are no pictures of a class and are left out: {_listed(self.left_out)}"
+                f"left out, since no picture of a class: {counted(len(self.left_out), 'file')} "
+                f"({_listed(self.left_out)})"
             )
         if self.links:
             found.append(
-                f"{len(self.links)} symbolic links (to folders, or out of the data folder) are not followed: "
-                f"{_listed(self.links)}"
+                "not followed, since leading to a folder, out of the data or nowhere: "
+                f"{counted(len(self.links), 'symbolic link')} ({_listed(self.links)})"
             )
         return found
 
@@ -122,11 +123,12 @@ def place(name: str) -> tuple[str, str]:
 def single_pictures(train: Counter[str]) -> list[str]:
     """A notice for classes with one training picture."""
     single = sorted(name for name, count in train.items() if count == 1)
-    return (
-        [f"{len(single)} classes have a single training picture, none for validation: {_listed(single)}"]
-        if single
-        else []
-    )
+    if not single:
+        return []
+    return [
+        f"one training picture only, none for validation: {counted(len(single), 'class', 'classes')} "
+        f"({_listed(single)})"
+    ]
 
 
 def _is_picture(name: str) -> bool:

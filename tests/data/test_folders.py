@@ -1,14 +1,15 @@
 """Folders of pictures: what is found, what is left out, what is refused."""
 
 import os
+import shutil
 import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from cnnlab.data import load
-from cnnlab.errors import DataError
+from cnnlab.data import decoding, load
+from cnnlab.errors import DataError, MachineError
 
 from .conftest import picture
 
@@ -74,7 +75,7 @@ def test_clutter_is_passed_over_and_strangers_are_named(picture_folder):
     assert len(data.train) == 4
     assert data.notices == (
         "not used, since parts are named train, val and test: validation",
-        "2 files are no pictures of a class and are left out: train/a/notes.txt, train/loose.png",
+        "left out, since no picture of a class: 2 files (train/a/notes.txt, train/loose.png)",
     )
     assert load(str(root)).notices == data.notices
 
@@ -93,7 +94,10 @@ def test_links_out_and_loops_are_not_followed(picture_folder, tmp_path):
     assert data.classes == ("a", "b")
     assert [name for name in data.train.names if "side" in name] == ["train/a/inside.png"]
     (notice,) = data.notices
-    assert notice.startswith("4 symbolic links (to folders, or out of the data folder) are not followed: train/a/dang")
+    assert notice == (
+        "not followed, since leading to a folder, out of the data or nowhere: 4 symbolic links "
+        "(train/a/dangling.png, train/a/loop, train/a/outside.png, train/c)"
+    )
 
 
 @needs_links
@@ -169,7 +173,7 @@ def test_broken_pictures_are_all_listed(picture_folder):
     assert "--skip-bad" in caught.value.hint
     data = load(str(root), skip_bad=True)
     assert len(data.train) == 14
-    assert data.notices == ("2 broken pictures are skipped: train/b/0001.png, train/b/0003.png",)
+    assert data.notices == ("skipped, since unreadable: 2 pictures (train/b/0001.png, train/b/0003.png)",)
     for index in range(11):
         (root / f"train/a/{index:04d}.png").write_bytes(b"x")
     with pytest.raises(DataError, match="13 of 18") as caught:
@@ -189,22 +193,43 @@ def test_duplicates_across_parts_are_counted_and_refused(picture_folder):
     root = picture_folder({"train/a": 9, "train/b": 9, "test/a": 5, "test/b": 5})
     for index in (0, 3):
         (root / f"test/b/000{index}.png").write_bytes((root / f"train/a/000{index}.png").read_bytes())
-    with pytest.raises(DataError, match=r"2 pictures of test \(20\.0%\) stand in train too") as caught:
+    with pytest.raises(DataError, match=r"copies in train and test: 2 pictures, 20\.0% of test") as caught:
         load(str(root))
     assert "--allow-duplicates" in caught.value.hint
     data = load(str(root), allow_duplicates=True)
-    assert data.notices == ("2 pictures of test (20.0%) stand in train too, such as test/b/0000.png",)
+    assert data.notices == ("copies in train and test: 2 pictures, 20.0% of test (test/b/0000.png …)",)
+
+
+def test_copies_within_train_are_told(picture_folder):
+    root = picture_folder({"train/a": 9, "train/b": 9, "test/a": 2, "test/b": 2})
+    for name in ("copy1", "copy2"):
+        (root / f"train/b/{name}.png").write_bytes((root / "train/a/0000.png").read_bytes())
+    notice = "copies within train: 2 pictures; a validation part split off may hold some of them"
+    assert load(str(root)).notices == (notice,)
+    for part in ("a", "b"):
+        shutil.copytree(root / "test" / part, root / "val" / part)
+        (root / "val" / part / "0001.png").unlink()
+        (root / "test" / part / "0000.png").unlink()
+    assert load(str(root)).notices == ()  # nothing is split off
+
+
+def test_more_than_the_memory_is_refused_early(picture_folder, monkeypatch):
+    root = picture_folder({"train/a": 50, "train/b": 50})  # 100 pictures of 192 bytes
+    monkeypatch.setattr(decoding, "physical_memory", lambda: 19_199)
+    with pytest.raises(MachineError, match=r"need 0\.0 GiB or more") as caught:
+        load(str(root))
+    assert "data.image_size" in caught.value.hint
+    monkeypatch.setattr(decoding, "physical_memory", lambda: 19_200)
+    assert len(load(str(root)).train) == 80
 
 
 def test_a_class_with_one_training_picture_is_told(picture_folder):
     data = load(str(picture_folder({"train/a": 4, "train/b": 1, "test/a": 1, "test/b": 1})))
-    assert data.notices == ("1 classes have a single training picture, none for validation: b",)
+    assert data.notices == ("one training picture only, none for validation: 1 class (b)",)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
 def test_a_picture_that_may_not_be_read_is_the_machines_fault(picture_folder):
-    from cnnlab.errors import MachineError
-
     root = picture_folder({"train/a": 2, "train/b": 2})
     (root / "train/a/0000.png").chmod(0)
     with pytest.raises(MachineError, match="cannot read"):

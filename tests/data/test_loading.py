@@ -175,7 +175,7 @@ def test_cifars_own_duplicates_are_told_not_refused(server, small_cifar, tmp_pat
     files["test_batch"] = files["data_batch_2"]
     folder = write(tmp_path / "sets" / "cifar-10-batches-py", files)
     data = load("cifar10", data_dir=folder.parent)
-    assert data.notices == ("20 pictures of test (100.0%) stand in train too",)
+    assert data.notices == ("copies in train and test: 20 pictures, 100.0% of test",)
 
 
 # --- MNIST and Fashion-MNIST
