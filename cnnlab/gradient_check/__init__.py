@@ -6,7 +6,8 @@ each is caught · user_layer.py a user's own class · whole_net.py a net of cnnl
 numbers · gradcheck.py all of it in one call
 """
 
+from cnnlab.gradient_check.explain import Explanation, explain
 from cnnlab.gradient_check.gradcheck import gradcheck
-from cnnlab.gradient_check.verdicts import BugCheck, Check, Match, Report
+from cnnlab.gradient_check.verdicts import BugCheck, Check, Match, Report, failure
 
-__all__ = ["BugCheck", "Check", "Match", "Report", "gradcheck"]
+__all__ = ["BugCheck", "Check", "Explanation", "Match", "Report", "explain", "failure", "gradcheck"]

@@ -119,7 +119,7 @@ _POOLING = (
 _MAX_POOLING = (
     *_POOLING,
     _case("ties", _integers(2, 2, 6, 5), 2),
-    _case("ties, overlapping", _integers(2, 2, 6, 5), 3, 1),
+    _case("ties, overlapping, padding 1", _integers(2, 2, 6, 5), 3, stride=1, padding=1),
 )
 
 _AVG_POOLING = (

@@ -64,7 +64,7 @@ def check_subject(layer: str, case: str, subject: Subject, rng: np.random.Genera
         expected, exact, buffers = twin.run(subject.x, delta)
         yield _values(layer, case, "output", output, expected)
         for name, buffer in buffers.items():
-            if (own := _buffer(subject, name)) is not None:
+            if buffer.dtype.kind == "f" and (own := _buffer(subject, name)) is not None:
                 yield _values(layer, case, name, own, buffer)
     for name, array in subject.arrays().items():
         both = gradients.get(name), exact.get(name)

@@ -60,10 +60,11 @@ def gradcheck(
 def _check_own(name: str, seed: int, report: Report, add: Callable[[Check], None]) -> None:
     from cnnlab.gradient_check.user_layer import check_user_layer, load
 
-    checks, matches = check_user_layer(load(parse_spec(name)), seed)
-    for check in checks:
+    found = check_user_layer(load(parse_spec(name)), seed)
+    for check in found.checks:
         add(check)
-    report.matches += matches
+    report.matches += found.matches
+    report.skipped += found.skipped
 
 
 def _check_net(arch: str, seed: int, add: Callable[[Check], None]) -> None:

@@ -1,8 +1,8 @@
 """A user's own layer: which layer it means to be, whether its gradients are right, and which known bug they show."""
 
-import inspect
+import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from cnnlab.gradient_check.bugs import BUGS
 from cnnlab.gradient_check.cases import CASES, Case
 from cnnlab.gradient_check.check import case_generator, check_subject
 from cnnlab.gradient_check.subject import LossAtTarget, Subject
-from cnnlab.gradient_check.verdicts import AUTOGRAD_TOLERANCE, Check, Match, relative_error
+from cnnlab.gradient_check.verdicts import AUTOGRAD_TOLERANCE, Check, Match, Report, relative_error
 from cnnlab.models.user import load_class
 from cnnlab.recipe.spec import Spec
 from cnnlab.text import printable
@@ -36,21 +36,31 @@ class UserLayer:
         """The class's name, as checks show it."""
         return printable(self.cls.__name__)
 
-    def make(self, family: str, case: Case, right: Subject) -> Any | None:
-        """An instance for a case, with the parameters of the right layer; None where it cannot be one."""
-        arguments, keywords = (case.arguments, case.options) if not self.options else ((), self.options)
-        if isinstance(right.layer, LossAtTarget):
-            loss = right.layer.loss
-            smoothing = getattr(loss, "label_smoothing", 0)
-            keywords = self.options or ({"label_smoothing": smoothing} if smoothing else {})
+    def beside(self, family: str, case: Case, rng: np.random.Generator) -> tuple[Subject, Subject] | None:
+        """The user's layer and the right one, with the same parameters and input; None where it cannot be made so.
+
+        Options of the spec replace those of the case, for both.
+        """
+        if self.options and case.build is None:
+            case = replace(case, arguments=(), options=self.options)
         try:
-            inspect.signature(self.cls).bind(*arguments, **keywords)
-            layer = self.cls(*arguments, **keywords)
+            right = case.subject(family, rng)
+            copy.deepcopy(right).forward()  # whether the input suits these options; statistics are not to move
+            layer = self._make(case, right.layer)
         except Exception:  # noqa: BLE001  # a class that cannot be made this way is not this layer in this case
             return None
         if isinstance(right.layer, LossAtTarget):
-            return LossAtTarget(layer, right.layer.target)
-        return layer if _adopt(layer, right.layer) else None
+            layer = LossAtTarget(layer, right.layer.target)
+        elif not _adopt(layer, right.layer):
+            return None
+        return Subject(layer, right.x, reference=right.layer), right
+
+    def _make(self, case: Case, right: Any) -> Any:
+        arguments, options = case.arguments, self.options or case.options
+        smoothing = getattr(right.loss, "label_smoothing", 0.0) if isinstance(right, LossAtTarget) else 0.0
+        if smoothing:
+            options = {"label_smoothing": smoothing, **options}
+        return self.cls(*arguments, **options)
 
 
 def load(spec: Spec) -> UserLayer:
@@ -71,24 +81,38 @@ def load(spec: Spec) -> UserLayer:
     return UserLayer(cls, dict(spec.options))
 
 
-def check_user_layer(user: UserLayer, seed: int) -> tuple[list[Check], list[Match]]:
+def check_user_layer(user: UserLayer, seed: int) -> Report:
     """Check the layer as what it is by its forward, or by differences alone where no known layer is its equal.
 
     Raises:
         UsageError: it could not be made, or no input suited it.
     """
+    report = Report()
     family = _family(user, seed)
     if family is None:
-        return list(_check_unknown(user, seed)), []
-    checks: list[Check] = []
+        report.checks += _check_unknown(user, seed)
+        return report
     for number, case in enumerate(CASES[family]):
         rng = case_generator(family, number, seed)
-        right = case.subject(family, rng)
-        layer = user.make(family, case, right)
-        if layer is not None:
-            checks += check_subject(user.name, case.name, Subject(layer, right.x, reference=right.layer), rng)
-    wrong = {check.parameter for check in checks if check.verdict == "wrong"}
-    return checks, _matches(user, family, wrong, seed)
+        pair = user.beside(family, case, rng)
+        problem = "it cannot be made so" if pair is None else _refusal(pair[0])
+        if pair is None or problem is not None:
+            if not user.options:
+                report.skipped.append(f"{user.name}, {case.name}: {problem}")
+            continue
+        report.checks += check_subject(user.name, case.name, pair[0], rng)
+    wrong = {check.parameter for check in report.checks if check.verdict == "wrong"}
+    report.matches += _matches(user, family, wrong, seed)
+    return report
+
+
+def _refusal(subject: Subject) -> str | None:
+    """Why a user's forward does not take the case; None where it does."""
+    try:
+        copy.deepcopy(subject).forward()
+    except Exception as error:  # noqa: BLE001  # a user's code may fail in any way; it is told
+        return printable(f"{type(error).__name__}: {error}")
+    return None
 
 
 def _adopt(layer: Any, right: Layer) -> bool:
@@ -120,12 +144,12 @@ def _family(user: UserLayer, seed: int) -> str | None:
 
 def _same_forward(user: UserLayer, family: str, number: int, case: Case, seed: int) -> bool | None:
     """Whether both forwards agree; None where the user's layer cannot be made for the case."""
-    right = case.subject(family, case_generator(family, number, seed))
-    layer = user.make(family, case, right)
-    if layer is None:
+    pair = user.beside(family, case, case_generator(family, number, seed))
+    if pair is None:
         return None
+    own, right = pair
     try:
-        output = np.asarray(Subject(layer, right.x.copy()).forward(), np.float64)
+        output = np.asarray(own.forward(), np.float64)
     except Exception:  # noqa: BLE001  # a user's code may fail in any way; then it is not this layer
         return False
     expected = right.forward()
@@ -192,13 +216,12 @@ class _Trial:
 def _trials(user: UserLayer, family: str, seed: int) -> Iterator[_Trial]:
     for number, case in enumerate(CASES[family]):
         rng = case_generator(family, number, seed)
-        right = case.subject(family, rng)
-        layer = user.make(family, case, right)
-        if layer is None:
+        pair = user.beside(family, case, rng)
+        if pair is None:
             continue
+        own, right = pair
         delta = rng.standard_normal(right.forward().shape)
         gradients = right.backward(delta)
-        own = Subject(layer, right.x)
         try:
             own.forward()
             yield _Trial(right.layer, right.x, delta, gradients, own.backward(delta))

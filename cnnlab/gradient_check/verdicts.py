@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cnnlab.backprop import Array
+from cnnlab.errors import CnnlabError, NumericError
 
 Verdict = Literal["ok", "kink", "wrong"]
 
@@ -77,6 +78,11 @@ class Match:
     bug: str
     statement: str
 
+    @property
+    def told(self) -> str:
+        """The match in words."""
+        return f"∂J/∂{self.parameter} equals the known mistake {self.bug}: {self.statement}"
+
 
 @dataclass
 class Report:
@@ -85,6 +91,8 @@ class Report:
     checks: list[Check] = field(default_factory=list)
     bugs: list[BugCheck] = field(default_factory=list)
     matches: list[Match] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    """Cases that a user's own layer does not take, and why."""
 
     @property
     def passed(self) -> bool:
@@ -106,6 +114,30 @@ class Report:
             ],
             "passed": self.passed,
         }
+
+
+def failure(report: Report) -> CnnlabError | None:
+    """What the report says against the gradients, as an error: None if all are right."""
+    if report.missed:
+        names = ", ".join(bug.name for bug in report.missed)
+        return CnnlabError(
+            f"a bug in cnnlab: {len(report.missed)} of {len(report.bugs)} planted mistakes passed every check: {names}",
+            hint="Please report it, with the seed",
+        )
+    if report.bugs:
+        return NumericError(
+            f"a wrong gradient was found, as it should be: {len(report.bugs)} of {len(report.bugs)} planted mistakes caught"
+        )
+    wrong = [check for check in report.checks if check.verdict == "wrong"]
+    if not wrong:
+        return None
+    hint = None
+    if report.matches:
+        hint = "\n".join(match.told for match in report.matches)
+    first = f"{wrong[0].layer}, {wrong[0].name}"
+    return NumericError(
+        f"{len(wrong)} of {len(report.checks)} checks found a wrong gradient; the first: {first}", hint=hint
+    )
 
 
 def relative_error(a: Array, n: Array, largest: float | None = None) -> Array:

@@ -1,0 +1,168 @@
+"""What `cnnlab gradcheck` shows: the checks in a table, the planted bugs, a layer explained."""
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+
+from rich import box
+from rich.columns import Columns
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from cnnlab.backprop import Array
+from cnnlab.cli.render.console import Output
+from cnnlab.gradient_check import BugCheck, Check, Explanation, Report
+from cnnlab.text import printable
+
+_STYLES = {"ok": "green", "kink": "yellow", "wrong": "bold red"}
+
+
+@contextlib.contextmanager
+def watching(output: Output) -> Iterator[Callable[[Check], None]]:
+    """On a terminal, a line that names the layer being checked; the function yielded receives the checks."""
+    with output.talk.status("checking …") as status:
+        yield lambda check: status.update(Text(f"checking {printable(check.layer)} …"))
+
+
+def render_report(report: Report, *, verbose: bool) -> list[RenderableType]:
+    """Tables of the bugs, or of the checks; with `verbose` a row for each case; then what is wrong, and the summary."""
+    if report.bugs:
+        bugs: list[RenderableType] = [_bugs(report.bugs)]
+        return [*bugs, _checks(report.checks)] if verbose else bugs
+    wrong = [check for check in report.checks if check.verdict == "wrong"]
+    parts: list[RenderableType] = [_checks(report.checks) if verbose else _summary(report.checks)]
+    if wrong and not verbose:
+        parts.append(_checks(wrong, title="wrong"))
+    parts += [Text(f"skipped: {printable(case)}", "dim") for case in report.skipped]
+    if report.passed:
+        kinks = sum(check.verdict == "kink" for check in report.checks)
+        with_kinks = f", {kinks} of them with a kink in the sample" if kinks else ""
+        parts.append(Text(f"{len(report.checks)} checks passed{with_kinks}", "green"))
+    return parts
+
+
+def _table(*headings: str, title: str | None = None) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    for heading in headings:
+        number = heading in ("cases", "differences", "autograd")
+        whole = number or heading in ("layer", "planted mistake")
+        table.add_column(heading, justify="right" if number else "left", no_wrap=whole, overflow="fold")
+    return table
+
+
+def _summary(checks: list[Check]) -> Table:
+    """One row for each layer and parameter: the worst of its cases."""
+    table = _table("layer", "gradient by", "cases", "differences", "autograd", "verdict")
+    for layer, of_layer in groupby(checks, key=lambda check: check.layer):
+        by_parameter: dict[str, list[Check]] = {}
+        for check in of_layer:
+            by_parameter.setdefault(check.parameter, []).append(check)
+        for number, (parameter, group) in enumerate(by_parameter.items()):
+            table.add_row(
+                Text(printable(layer) if number == 0 else ""),
+                Text(printable(parameter)),
+                str(len(group)),
+                _error(
+                    max((check.max_rel_error_fd for check in group if check.max_rel_error_fd is not None), default=None)
+                ),
+                _error(
+                    max(
+                        (check.max_rel_error_autograd for check in group if check.max_rel_error_autograd is not None),
+                        default=None,
+                    )
+                ),
+                _verdicts(group),
+            )
+    return table
+
+
+def _checks(checks: list[Check], title: str | None = None) -> Table:
+    """One row for each check."""
+    table = _table("layer", "case", "gradient by", "differences", "autograd", "verdict", title=title)
+    for check in checks:
+        where = f" at {list(check.worst_index)}" if check.verdict == "wrong" and check.worst_index is not None else ""
+        note = f" ({printable(check.note)})" if check.note else ""
+        table.add_row(
+            Text(printable(check.layer)),
+            Text(printable(check.case)),
+            Text(printable(check.parameter)),
+            _error(check.max_rel_error_fd),
+            _error(check.max_rel_error_autograd),
+            Text(f"{check.verdict}{where}{note}", _STYLES[check.verdict]),
+        )
+    return table
+
+
+def _verdicts(group: list[Check]) -> Text:
+    for verdict in ("wrong", "kink"):
+        if count := sum(check.verdict == verdict for check in group):
+            return Text(f"{count} wrong" if verdict == "wrong" else f"ok, {count} kinked", _STYLES[verdict])
+    return Text("ok", _STYLES["ok"])
+
+
+def _worst(errors: Iterable[float | None]) -> str:
+    return _error(max((error for error in errors if error is not None), default=None))
+
+
+def _error(value: float | None) -> str:
+    return "" if value is None else f"{value:.1e}"
+
+
+def _bugs(bugs: list[BugCheck]) -> Table:
+    table = _table("planted mistake", "what is wrong", "caught by")
+    for bug in bugs:
+        caught = Text(f"{bug.layer}, {bug.caught_by}", "green") if bug.caught else Text("not caught", "bold red")
+        table.add_row(Text(bug.name), Text(bug.statement), caught)
+    return table
+
+
+def render_explanation(explanation: Explanation) -> RenderableType:
+    """Formulas, the example, and where the code is."""
+    parts: list[RenderableType] = [
+        Text(explanation.layer, "bold"),
+        _indented(Text(explanation.forward)),
+        _indented(Text(f"Backward: {explanation.idea}")),
+        _indented(Text("scalar form", "cyan")),
+        _indented(Text(explanation.scalar), 4),
+        _indented(Text("vector form", "cyan")),
+        _indented(Text(explanation.vector), 4),
+        _indented(Text("worked example", "cyan")),
+        _indented(_matrices(explanation.worked.given), 4),
+        _indented(_matrices(explanation.worked.results), 4),
+        *(_indented(Text(line), 4) for line in explanation.worked.lines),
+        _indented(Text(f"code: {_place(explanation)}", "dim")),
+        Text(),
+    ]
+    return Group(*parts)
+
+
+def _indented(inner: RenderableType, columns: int = 2) -> Padding:
+    return Padding(inner, (0, 0, 0, columns))
+
+
+def _matrices(matrices: dict[str, Array]) -> Columns:
+    return Columns([_matrix(name, array) for name, array in matrices.items()], padding=(0, 3))
+
+
+def _matrix(name: str, array: Array) -> Table:
+    table = Table(
+        title=Text(name), title_justify="left", show_header=False, box=None, padding=(0, 1), min_width=len(name) + 2
+    )
+    for row in array.reshape(-1, array.shape[-1]):
+        table.add_row(
+            *(
+                Text(f"{value:.4g}".replace("-0", "0") if value == 0 else f"{value:.4g}", justify="right")
+                for value in row
+            )
+        )
+    return table
+
+
+def _place(explanation: Explanation) -> str:
+    file = explanation.file
+    if file.is_relative_to(Path.cwd()):
+        file = file.relative_to(Path.cwd())
+    return f"{printable(file)}:{explanation.line}"
