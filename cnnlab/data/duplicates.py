@@ -32,12 +32,7 @@ def check_overlaps(where: str, parts: dict[str, Part], *, refuse: bool) -> list[
         if first in parts and second in parts:
             found = overlap(parts[first], parts[second])
             if len(found):
-                share = len(found) / len(parts[second])
-                names = parts[second].names
-                example = f" ({names[found[0]]} …)" if names is not None else ""
-                notices.append(
-                    f"copies in {first} and {second}: {counted(len(found), 'picture')}, {share:.1%} of {second}{example}"
-                )
+                notices.append(f"copies in {first} and {second}: {_described(found, second, parts[second])}")
     if notices and refuse:
         raise DataError(
             f"{where} holds the same pictures in two parts: " + "; ".join(notices),
@@ -49,6 +44,11 @@ def check_overlaps(where: str, parts: dict[str, Part], *, refuse: bool) -> list[
             f"copies within train: {counted(twice, 'picture')}; a validation part split off may hold some of them"
         )
     return notices
+
+
+def _described(found: np.ndarray, name: str, part: Part) -> str:
+    example = f" ({part.names[found[0]]} …)" if part.names is not None else ""
+    return f"{counted(len(found), 'picture')}, {len(found) / len(part):.1%} of {name}{example}"
 
 
 def copies(part: Part) -> int:
