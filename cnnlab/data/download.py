@@ -283,10 +283,10 @@ def _lock(out: BufferedRandom, target: Path) -> None:
 
 
 def _by_hand(file: RemoteFile, folder: Path) -> str:
-    place = printable(folder.resolve())
+    sources = "".join(f"\n  {url}" for url in file.sources)
     return (
-        f"Put {file.name} ({file.size:,} bytes, SHA-256 {file.sha256}) into {place}, for instance from "
-        f"{file.sources[0]}. Or name a mirror: CNNLAB_MIRROR=https://… Or take what needs no download: --data digits"
+        f"Put {file.name} ({file.size:,} bytes, SHA-256 {file.sha256}) into {printable(folder.resolve())}, from one of"
+        f"{sources}\nOr name a mirror: CNNLAB_MIRROR=https://… Or take what needs no download: --data digits"
     )
 
 
