@@ -81,3 +81,16 @@ def cli_process() -> Callable[..., Ended]:
         return Ended(ended.returncode, ended.stdout.decode(errors="replace"), ended.stderr.decode(errors="replace"))
 
     return run
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of a small net on digits, trained in about a second; copy it before you change it."""
+    from cnnlab.recipe.load import resolve
+    from cnnlab.recipe.spec import parse_spec
+    from cnnlab.training.loop import train
+    from cnnlab.training.settings import Settings
+
+    flags = {"--data": "digits", "--epochs": 3, "--batch-size": 64, "--lr": 0.03}
+    recipe = resolve(arch=parse_spec("mlp:depth=1,width=32"), flags=flags)
+    return train(recipe, Settings(out=tmp_path_factory.mktemp("trained"), name="digits-mlp", device="cpu")).run

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cnnlab.errors import CheckpointError
+from cnnlab.errors import CheckpointError, UsageError
+from cnnlab.recipe.load import from_file
 from cnnlab.training.run_folder import RunFolder, list_runs, read_json
 
 
@@ -46,11 +47,12 @@ def summaries(out: Path) -> list[RunSummary]:
 def _summary(run: RunFolder) -> RunSummary:
     environment: dict[str, Any] = {}
     result: dict[str, Any] = {}
-    problem = None
+    recipe = problem = None
     try:
+        recipe = from_file(run.recipe, trust_code=True)  # read, not built: no code runs
         environment = read_json(run.environment)
         result = read_json(run.result) if run.result.is_file() else {}
-    except CheckpointError as error:
+    except (CheckpointError, UsageError) as error:
         problem = error.message
     about = environment.get("data")
     data: dict[str, Any] = about if isinstance(about, dict) else {}
@@ -60,11 +62,11 @@ def _summary(run: RunFolder) -> RunSummary:
     return RunSummary(
         run=run.path.name,
         path=run.path,
-        arch=_text(result.get("arch")) or _text(_manifest(run).get("arch")),
+        arch=_text(result.get("arch")) or (None if recipe is None else recipe.model.arch),
         data=_text(result.get("data")) or _text(data.get("name")),
         data_requested=_text(result.get("data_requested")) or _text(data.get("requested")),
         fallback=data.get("fallback") is True,
-        seed=_whole(result.get("seed")),
+        seed=None if recipe is None else recipe.seed,
         epochs=len(rows),
         best_epoch=_whole(result.get("best_epoch")) if result else best,
         val_acc=_number(result.get("val_acc")) if result else accuracies.get(best),
@@ -81,14 +83,6 @@ def _rows(run: RunFolder) -> list[dict[str, Any]]:
         return [{**row.__dict__} for row in run.rows() if _whole(row.epoch) is not None]
     except (OSError, TypeError):
         return []
-
-
-def _manifest(run: RunFolder) -> dict[str, Any]:
-    """What the last checkpoint says, where there is one: an unfinished run has no result."""
-    try:
-        return read_json(run.checkpoints / "last.json")
-    except CheckpointError:
-        return {}
 
 
 def _changed(run: RunFolder) -> str:

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from cnnlab.report.style import BLUE, DPI, RED, new_figure, plain_axes, save, shortened, shown
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 NUMBERED_CLASSES = 20
 """Up to so many classes the confusion matrix shows its counts."""
@@ -15,6 +18,8 @@ SHOWN_CLASSES = 40
 SHOWN_MISTAKES = 25
 _NAME = 14
 """Characters of a class's name in a figure."""
+_CELL = 1.3
+"""Height of a mistake with its two lines of text, in widths of its picture."""
 
 
 class ClassRow(Protocol):
@@ -67,7 +72,9 @@ def draw_confusion(path: Path, matrix: np.ndarray, classes: Sequence[str], title
     step = -(-count // 50)
     names = [shortened(name, _NAME) for name in classes[::step]]
     size = 9 if numbered else 6
-    axes.set_xticks(range(0, count, step), names, rotation=60, ha="right", fontsize=size, rotation_mode="anchor")
+    upright = max(map(len, names)) <= 3
+    turned: dict[str, Any] = {} if upright else {"rotation": 60, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(range(0, count, step), names, fontsize=size, **turned)
     axes.set_yticks(range(0, count, step), names, fontsize=size)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
@@ -140,32 +147,38 @@ def draw_calibration(path: Path, bins: Bins, title: str) -> None:
 def draw_mistakes(path: Path, images: np.ndarray, mistakes: Sequence[MistakeRow], title: str) -> None:
     """The wrong predictions of highest confidence: (M, H, W, C) uint8 pictures, each with label and prediction."""
     count = min(len(images), SHOWN_MISTAKES)
-    columns = min(5, max(count, 3))
-    rows = max(1, -(-count // columns))
-    figure = new_figure(2.1 * columns, 0.7 + 2.45 * rows)
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat:
-        axes.set_axis_off()
-    for axes, image, mistake in zip(grid.flat, images[:count], mistakes, strict=False):
-        _picture(axes, image)
+    columns, rows = min(5, max(count, 3)), max(1, -(-count // 5))
+    figure = new_figure(2.1 * columns, 0.6 + 2.1 * _CELL * rows)
+    axes = figure.add_subplot()  # one for all pictures: many small axes take long to arrange
+    for index, (image, mistake) in enumerate(zip(images[:count], mistakes, strict=False)):
+        left, top = index % columns, _CELL * (index // columns)
         words = (
-            f"{shortened(mistake.label, _NAME)}, true",
-            f"{shortened(mistake.prediction, _NAME)}, {100 * mistake.confidence:.0f} %",
+            f"true {shortened(mistake.label, _NAME)}",
+            f"taken for {shortened(mistake.prediction, _NAME)}, {100 * mistake.confidence:.0f} %",
         )
-        axes.set_title("\n".join(words), fontsize=9, color="black")
-    if not count:
-        grid.flat[0].text(0, 0.5, "no mistakes", fontsize=14)
+        axes.text(left + 0.5, top + _CELL - 0.97, "\n".join(words), fontsize=8, ha="center", va="bottom")
+        _picture(axes, image, left + 0.5, top + _CELL - 0.48)
+    axes.set_xlim(0, columns)
+    axes.set_ylim(_CELL * rows, 0)
+    axes.set_aspect("equal")
+    axes.set_axis_off()
     which = f"The {count} most confident mistakes" if count else "No mistakes"
     figure.suptitle(f"{which}\n{shown(title)}")
     save(figure, path)
 
 
-def _picture(axes: Any, image: np.ndarray) -> None:
-    smooth = "nearest" if max(image.shape[:2]) <= DPI else "antialiased"
-    if image.shape[2] == 1:
-        axes.imshow(image[:, :, 0], cmap="gray", vmin=0, vmax=255, interpolation=smooth)
-    else:
-        axes.imshow(image, interpolation=smooth)
+def _picture(axes: "Axes", image: np.ndarray, across: float, down: float) -> None:
+    """Draw a picture, centred there, its longer side 0.94 of a cell's width."""
+    height, width, channels = image.shape
+    x, y = 0.47 * width / max(height, width), 0.47 * height / max(height, width)
+    axes.imshow(
+        image[:, :, 0] if channels == 1 else image,
+        extent=(across - x, across + x, down + y, down - y),
+        cmap="gray",
+        vmin=0,
+        vmax=255,
+        interpolation="nearest" if max(height, width) <= DPI else "antialiased",
+    )
 
 
 def _percent(share: float | None) -> float:
