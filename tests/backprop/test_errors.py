@@ -1,0 +1,139 @@
+"""Wrong input is refused with the layer and the shape in the message."""
+
+import numpy as np
+import pytest
+
+from cnnlab import backprop
+from cnnlab.errors import NumericError, UsageError
+
+X = np.zeros((2, 3, 6, 5))
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: backprop.Conv2d(3, 4, 3, stride=0), "Conv2d: stride must be an integer of at least 1, .* received 0"),
+        (lambda: backprop.Conv2d(3, 4, 0), "Conv2d: kernel_size .* received 0"),
+        (lambda: backprop.Conv2d(3, 4, 3, padding=-1), "Conv2d: padding .* at least 0, .* received -1"),
+        (lambda: backprop.Conv2d(3, 4, (3, 3, 3)), r"Conv2d: kernel_size .* received \(3, 3, 3\)"),
+        (lambda: backprop.Conv2d(0, 4, 3), "Conv2d: in_channels .* received 0"),
+        (lambda: backprop.MaxPool2d(2, stride=0), "MaxPool2d: stride .* received 0"),
+        (lambda: backprop.MaxPool2d(2, padding=2), "MaxPool2d: padding may be at most half of kernel_size 2"),
+        (lambda: backprop.Linear(3, 2.5), "Linear: out_features .* received 2.5"),
+        (lambda: backprop.AdaptiveAvgPool2d(7), "AdaptiveAvgPool2d: only an output_size of 1 .* received 7"),
+        (lambda: backprop.Dropout(1.0), r"Dropout: p must be in \[0, 1\), received 1.0"),
+        (lambda: backprop.CrossEntropyLoss(label_smoothing=2), "label_smoothing must be .* received 2"),
+        (lambda: backprop.Linear(2, 2, dtype=np.int64), "expected float32 or float64, received int64"),
+    ],
+)
+def test_arguments(make, told):
+    with pytest.raises(UsageError, match=told):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("layer", "x", "told"),
+    [
+        (
+            backprop.Conv2d(3, 4, 7),
+            X,
+            r"Conv2d\(3, 4, .*window of 7×7 is larger than the input of shape \(2, 3, 6, 5\)",
+        ),
+        (backprop.MaxPool2d(6), X, r"MaxPool2d.*window of 6×6 is larger than the input of shape \(2, 3, 6, 5\)"),
+        (backprop.Conv2d(2, 4, 3), X, r"Conv2d.* expects 2 input channels, received an input of \(2, 3, 6, 5\)"),
+        (backprop.Conv2d(3, 4, 3), X[0], r"Conv2d.*\(N, in_channels, H, W\), received \(3, 6, 5\)"),
+        (backprop.Linear(5, 2), np.zeros((2, 4)), r"Linear\(5, 2\) expects .*\(N, 5\), received \(2, 4\)"),
+        (backprop.BatchNorm2d(4), X, r"BatchNorm2d\(4.* expects 4 channels and 4 axes, received \(2, 3, 6, 5\)"),
+        (backprop.BatchNorm1d(3), np.zeros((1, 3)), "more than one value a channel in training"),
+        (backprop.ReLU(), np.zeros((0, 3)), r"ReLU\(\) received an empty input of shape \(0, 3\)"),
+        (
+            backprop.Residual(backprop.Conv2d(3, 3, 3)),
+            X,
+            r"F\(x\) has shape \(2, 3, 4, 3\), the shortcut \(2, 3, 6, 5\)",
+        ),
+    ],
+)
+def test_shapes(layer, x, told):
+    with pytest.raises(UsageError, match=told) as caught:
+        layer(x)
+    assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float16, np.complex128, np.uint8, bool])
+def test_dtypes(dtype):
+    with pytest.raises(
+        UsageError, match=rf"Conv2d.* float32 or float64 input, received {np.dtype(dtype)} \(2, 3, 6, 5\)"
+    ):
+        backprop.Conv2d(3, 4, 3)(X.astype(dtype))
+
+
+def test_a_list_is_no_array():
+    with pytest.raises(TypeError, match=r"Linear.* expects a NumPy array as input, received list"):
+        backprop.Linear(2, 2)([[1.0, 2.0]])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        backprop.Conv2d(3, 4, 3),
+        backprop.MaxPool2d(2),
+        backprop.AvgPool2d(2),
+        backprop.BatchNorm2d(3),
+        backprop.ReLU(),
+        backprop.Flatten(),
+        backprop.Sequential(backprop.Identity()),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_values_that_are_not_finite(layer, value):
+    x = X.copy()
+    x[1, 2, 3, 4] = value
+    with pytest.raises(NumericError, match=rf"{type(layer).__name__}.* 1 values? .*not finite.*\(2, 3, 6, 5\)"):
+        layer(x)
+
+
+def test_large_finite_values_are_no_error():
+    x = np.full((1, 4), 3e38, np.float32)  # their sum overflows
+    assert np.array_equal(backprop.Identity()(x), x)
+
+
+def test_delta():
+    layer = backprop.Conv2d(3, 4, 3)
+    with pytest.raises(UsageError, match=r"Conv2d.* backward before forward"):
+        layer.backward(np.zeros((2, 4, 4, 3)))
+    layer(X)
+    with pytest.raises(UsageError, match=r"output's shape \(2, 4, 4, 3\), received \(2, 4, 3, 4\)"):
+        layer.backward(np.zeros((2, 4, 3, 4)))
+    with pytest.raises(UsageError, match="output's dtype float64, received float32"):
+        layer.backward(np.zeros((2, 4, 4, 3), np.float32))
+
+
+def test_an_assigned_parameter_of_a_wrong_shape():
+    layer = backprop.Conv2d(3, 4, 3)
+    layer.weight = np.zeros((3, 4, 3, 3))
+    with pytest.raises(UsageError, match=r"Conv2d.* expects weight of shape \(4, 3, 3, 3\), received \(3, 4, 3, 3\)"):
+        layer(X)
+
+
+def test_targets():
+    loss = backprop.CrossEntropyLoss()
+    z = np.zeros((3, 4))
+    with pytest.raises(UsageError, match="labels from 0 to 3, received 0 to 4"):
+        loss(z, np.array([0, 1, 4]))
+    with pytest.raises(UsageError, match="expects 3 labels, received 2"):
+        loss(z, np.array([0, 1]))
+    with pytest.raises(UsageError, match=r"target of shape \(3, 4\) or \(N,\), received \(3, 5\)"):
+        loss(z, np.zeros((3, 5)))
+    with pytest.raises(NumericError, match="not finite"):
+        loss(np.full((3, 4), np.nan), np.array([0, 1, 2]))
+
+
+def test_states_of_another_layer():
+    layer = backprop.Linear(2, 3)
+    with pytest.raises(UsageError, match="lacks bias"):
+        layer.load_state_dict({"weight": layer.weight})
+    with pytest.raises(UsageError, match="has scale, which this layer has not"):
+        layer.load_state_dict({**layer.state_dict(), "scale": np.zeros(1)})
+    with pytest.raises(UsageError, match=r"weight has shape \(3, 2\), received \(2, 3\)"):
+        layer.load_state_dict({"weight": layer.weight.T, "bias": layer.bias})
