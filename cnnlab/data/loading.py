@@ -58,18 +58,15 @@ def load(
         DataError: data that are not what they should be.
         MachineError: a set that is neither on the disk nor to be had, a file that cannot be read.
     """
-    if name is None:
-        try:
-            data = _named(STANDARD[DEFAULT], data_dir, image_size, offline, on_progress)
-        except Unavailable as error:
-            if not allow_fallback or os.environ.get("CNNLAB_NO_FALLBACK") == "1":
-                raise
-            data = _named(STANDARD[FALLBACK], data_dir, image_size, offline, on_progress)
-            data = replace(data, fallback=True, notices=(error.message, *data.notices))
-    elif name in STANDARD:
-        data = _named(STANDARD[name], data_dir, image_size, offline, on_progress)
-    else:
-        data = _at_path(_existing(name), image_size, skip_bad, on_progress)
+    try:
+        if name is None:
+            data = _default(data_dir, image_size, offline, allow_fallback, on_progress)
+        elif name in STANDARD:
+            data = _named(STANDARD[name], data_dir, image_size, offline, on_progress)
+        else:
+            data = _at_path(_existing(name), image_size, skip_bad, on_progress)
+    except OSError as error:
+        raise MachineError(f"cannot read {printable(error.filename or name)}: {error.strerror}") from error
     strict = name is not None and name not in STANDARD and not allow_duplicates
     notices = [
         *data.notices,
@@ -79,12 +76,27 @@ def load(
     return replace(data, requested=DEFAULT if name is None else printable(name), notices=tuple(notices))
 
 
-def _existing(name: str) -> Path:
-    path = Path(name).expanduser()
+def _default(
+    data_dir: Path | None, image_size: int | None, offline: bool, allow_fallback: bool, on_progress: OnProgress
+) -> DataSet:
+    """CIFAR-10, or digits where it can neither be found nor had and that is allowed."""
     try:
+        return _named(STANDARD[DEFAULT], data_dir, image_size, offline, on_progress)
+    except Unavailable as error:
+        if not allow_fallback or os.environ.get("CNNLAB_NO_FALLBACK") == "1":
+            raise
+        data = _named(STANDARD[FALLBACK], data_dir, image_size, offline, on_progress)
+        return replace(data, fallback=True, notices=(error.message, *data.notices))
+
+
+def _existing(name: str) -> Path:
+    try:
+        path = Path(name).expanduser()
         if name and path.exists():
             return path
-    except (OSError, ValueError):  # a name too long for a file, a NUL
+    except PermissionError:
+        raise
+    except (OSError, ValueError, RuntimeError):  # a name too long for a file, a NUL, the home of nobody
         pass
     if nearest(name, DATASETS) or not any(sign in name for sign in "/\\."):
         hint = f"{did_you_mean(name, DATASETS)} A folder or an archive is given by its path"
@@ -135,7 +147,7 @@ def _read(standard: Standard, found: Path, image_size: int | None, on_progress: 
         else:
             read = cifar.read_batches if found.is_dir() else cifar.read_archive
             classes, train, test = read(found, standard.name, on_progress)
-        notices = _count_notice(standard, found, (len(train), len(test)))
+        notices = _count_notice(standard, (len(train), len(test)))
         parts = {"train": train, "test": test}
         return _finish(standard.name, classes, parts, standard.flip, notices, image_size, on_progress)
 
@@ -187,16 +199,13 @@ def _folder(path: Path, image_size: int | None, skip_bad: bool, on_progress: OnP
 
 def _archive_digest(file: Path) -> str:
     """SHA-256 of an archive's bytes; taken again only when the file's times or size have changed."""
-    try:
-        looked_at = time.time_ns()
-        listing = cache.listing_key([(file.name, file.stat())], looked_at)
-        digest = cache.digest_of(listing)
-        if digest is None:
-            with file.open("rb") as opened:
-                digest = hashlib.file_digest(opened, "sha256").hexdigest()
-            cache.note_digest(listing, digest)
-    except OSError as error:
-        raise MachineError(f"cannot read {printable(file)}: {error.strerror}") from error
+    looked_at = time.time_ns()
+    listing = cache.listing_key([(file.name, file.stat())], looked_at)
+    digest = cache.digest_of(listing)
+    if digest is None:
+        with file.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        cache.note_digest(listing, digest)
     return digest
 
 
@@ -210,7 +219,7 @@ def _finish(
     on_progress: OnProgress,
 ) -> DataSet:
     """Resize if asked, set a test part aside where there is none, take the fingerprint."""
-    if image_size is not None:
+    if image_size is not None and parts["train"].images.shape[1:3] != (image_size, image_size):
         parts = {part: _resized(pictures, image_size, on_progress) for part, pictures in parts.items()}
         notices = [*notices, f"pictures are resized to {image_size}×{image_size} (Lanczos)"]
     train, val, test = parts["train"], parts.get("val"), parts.get("test")
@@ -236,10 +245,10 @@ def _resized(part: Part, size: int, on_progress: OnProgress) -> Part:
     return Part(images, part.labels, part.names)
 
 
-def _count_notice(standard: Standard, found: Path, images: tuple[int, int]) -> list[str]:
+def _count_notice(standard: Standard, images: tuple[int, int]) -> list[str]:
     if images == standard.images:
         return []
     return [
-        f"{printable(found)} holds {images[0]:,} + {images[1]:,} pictures; the published {standard.name} holds "
+        f"not the published {standard.name}: {images[0]:,} + {images[1]:,} pictures for train and test, expected "
         f"{standard.images[0]:,} + {standard.images[1]:,}"
     ]

@@ -39,6 +39,7 @@ def test_every_name_has_a_description_and_a_way_to_be_had():
         ("", "Valid: cifar10"),
         ("x" * 5000, "Valid"),
         ("a\0b", "Valid"),
+        ("~nobody-at-all/x", "Check the spelling"),
         ("\x1b[31m", "Valid"),
     ],
 )
@@ -161,7 +162,7 @@ def test_an_archive_that_is_not_the_published_one_is_refused_by_name_only(small_
     assert f"--data {file}" in caught.value.hint
     data = load(str(file))
     assert (data.name, len(data.train), data.requested) == ("cifar10", 20, str(file))
-    assert "holds 20 + 4 pictures; the published cifar10 holds 100 + 20" in data.notices[0]
+    assert "not the published cifar10: 20 + 4 pictures for train and test, expected 100 + 20" in data.notices[0]
 
 
 def test_the_archive_and_its_folder_may_be_named(small_cifar, tmp_path):
@@ -188,7 +189,7 @@ def test_what_the_system_installed_is_found(tmp_path, monkeypatch):
     assert data.classes[9] == "Ankle boot"
     assert data.image_shape == (28, 28, 1)
     assert data.flip
-    assert "holds 40 + 20 pictures; the published fashion-mnist holds 60,000 + 10,000" in data.notices[0]
+    assert "40 + 20 pictures for train and test, expected 60,000 + 10,000" in data.notices[0]
     with pytest.raises(Unavailable):
         load("mnist", offline=True)  # same file names, another set
 
