@@ -1,0 +1,136 @@
+"""The PyTorch engine against plain PyTorch, step by step."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cnnlab.recipe.schema import OptimSection, TrainSection
+from cnnlab.training.engines.base import Batch, StepKey
+from cnnlab.training.engines.torch import TorchEngine
+
+MEAN, STD = np.array([100.0, 110.0, 120.0]), np.array([50.0, 60.0, 70.0])
+
+
+def make_net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 5))
+
+
+def make_engine(net, precision="fp64", train=None, **optim):
+    return TorchEngine(
+        net,
+        TrainSection(**(train or {})),
+        OptimSection(**{"lr": 0.1, "weight_decay": 0.0, **optim}),
+        mean=MEAN,
+        std=STD,
+        device=torch.device("cpu"),
+        precision=precision,
+    )
+
+
+def batches(count=3):
+    rng = np.random.default_rng(0)
+    return [Batch(rng.integers(0, 256, (16, 8, 8, 3), dtype=np.uint8), rng.integers(0, 5, 16)) for _ in range(count)]
+
+
+def normalised(images):
+    return torch.from_numpy(((images - MEAN) / STD).transpose(0, 3, 1, 2).copy())
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("sgd", lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True)),
+        ("adam", lambda p: torch.optim.Adam(p, lr=0.1)),
+        ("adamw", lambda p: torch.optim.AdamW(p, lr=0.1, weight_decay=0.0)),
+    ],
+)
+def test_steps_equal_a_plain_loop(name, make):
+    engine, net = make_engine(make_net(), name=name), make_net().double()
+    optimizer = make(net.parameters())
+    for step, batch in enumerate(batches()):
+        value = engine.step(batch, 0.1, StepKey(0, 1, step))
+        loss = nn.functional.cross_entropy(net(normalised(batch.images)), torch.from_numpy(batch.labels))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        assert float(value) == pytest.approx(loss.item(), rel=1e-12)
+    net.eval()
+    images = batches()[0].images
+    assert engine.predict(images) == pytest.approx(net(normalised(images)).detach().numpy(), abs=1e-6)
+
+
+def test_weight_decay_leaves_biases_and_normalisation_alone():
+    engine = make_engine(make_net(), name="sgd", momentum=0.0, nesterov=False, weight_decay=0.5)
+    before = engine.weights()
+    batch = batches(1)[0]
+    plain = make_engine(make_net(), name="sgd", momentum=0.0, nesterov=False)
+    engine.step(batch, 0.1, StepKey(0, 1, 0))
+    plain.step(batch, 0.1, StepKey(0, 1, 0))
+    with_decay, without = engine.weights(), plain.weights()
+    for name in ("0.bias", "1.weight", "1.bias", "4.bias"):
+        assert np.array_equal(with_decay[name], without[name]), name
+    for name in ("0.weight", "4.weight"):
+        assert with_decay[name] == pytest.approx(without[name] - 0.1 * 0.5 * before[name], abs=1e-12)
+
+
+def test_clipping_bounds_the_norm_of_the_step():
+    engine = make_engine(make_net(), train={"clip_norm": 0.01}, name="sgd", momentum=0.0, nesterov=False)
+    before = engine.weights()
+    engine.step(batches(1)[0], 1.0, StepKey(0, 1, 0))
+    after = engine.weights()
+    moved = [after[name] - before[name] for name in ("0.weight", "0.bias", "1.weight", "1.bias", "4.weight", "4.bias")]
+    assert np.sqrt(sum(float(np.square(part).sum()) for part in moved)) == pytest.approx(0.01, rel=1e-4)
+
+
+def test_the_moving_average_is_what_predicts():
+    engine = make_engine(make_net(), train={"ema": 0.5}, name="sgd", momentum=0.0, nesterov=False)
+    start = engine.weights()["4.weight"]
+    averaged = start.copy()
+    for step, batch in enumerate(batches()):
+        engine.step(batch, 0.1, StepKey(0, 1, step))
+        decay = min(0.5, (2 + step) / (11 + step))
+        averaged += (1 - decay) * (engine.training_state()["model.4.weight"] - averaged)
+    assert engine.weights()["4.weight"] == pytest.approx(averaged, rel=1e-12)
+
+
+def test_mixup_blends_pictures_and_losses():
+    batch = batches(1)[0]
+    partners = np.random.default_rng(1).permutation(16)
+    mixed = Batch(batch.images, batch.labels, partners, 0.3)
+    value = float(make_engine(make_net()).step(mixed, 0.1, StepKey(0, 1, 0)))
+    net, images = make_net().double(), normalised(batch.images)
+    outputs = net(0.3 * images + 0.7 * images[torch.from_numpy(partners)])
+    labels = torch.from_numpy(batch.labels)
+    expected = 0.3 * nn.functional.cross_entropy(outputs, labels)
+    expected = expected + 0.7 * nn.functional.cross_entropy(outputs, labels[torch.from_numpy(partners)])
+    assert value == pytest.approx(expected.item(), rel=1e-12)
+
+
+def test_bf16_stays_near_fp32():
+    few = batches()
+    low, high = make_engine(make_net(), "bf16", name="sgd"), make_engine(make_net(), "fp32", name="sgd")
+    for step, batch in enumerate(few):
+        assert float(low.step(batch, 0.01, StepKey(0, 1, step))) == pytest.approx(
+            float(high.step(batch, 0.01, StepKey(0, 1, step))), rel=0.03
+        )
+
+
+def test_layer_gradients_equal_autograd_and_change_nothing():
+    engine = make_engine(make_net())
+    before = engine.training_state()
+    batch = batches(1)[0]
+    rows = engine.layer_gradients(batch.images, batch.labels)
+    after = engine.training_state()
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    net = make_net().double()
+    outputs = net[0](normalised(batch.images))
+    outputs.retain_grad()
+    nn.functional.cross_entropy(net[1:](outputs), torch.from_numpy(batch.labels)).backward()
+    assert [row.layer for row in rows] == ["0", "4"]
+    assert rows[0].delta_rms == pytest.approx(16 * outputs.grad.square().mean().sqrt().item(), rel=1e-9)
+    assert rows[0].weight_rms == pytest.approx(net[0].weight.grad.square().mean().sqrt().item(), rel=1e-9)
+    active = (net[1](outputs) > 0).double().mean().item()
+    assert rows[0].slope == pytest.approx(active)
+    assert rows[1].slope is None

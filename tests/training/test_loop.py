@@ -1,0 +1,293 @@
+"""The loop: what it leaves behind, that it repeats bit for bit, and that it can be gone on with."""
+
+import csv
+import hashlib
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnnlab.data import load
+from cnnlab.errors import CheckpointError, NumericError, RecipeError, UsageError
+from cnnlab.recipe.load import from_file
+from cnnlab.training import checkpoint
+from cnnlab.training.events import EpochDone, RunFinished, RunStarted, StepDone
+from cnnlab.training.loop import resume
+from cnnlab.training.run_folder import RunFolder
+from cnnlab.training.settings import Settings
+
+CNN = "cnn:width=4,dropout=0.3"
+RESULT_KEYS = {
+    "run", "arch", "data", "data_requested", "fallback", "engine", "seed", "parameters", "macs", "epochs", "best_epoch",
+    "train_acc", "val_acc", "val_loss", "test_acc", "test_loss", "seconds", "images_per_s", "device", "precision",
+}  # fmt: skip
+TIMES = ("images_per_s", "seconds")
+
+
+def rows_without_times(run: Path) -> list[dict]:
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
+
+
+def weight_hashes(run: Path) -> dict[str, str]:
+    return {
+        name: hashlib.sha256((run / "checkpoints" / f"{name}.safetensors").read_bytes()).hexdigest()
+        for name in ("best", "last")
+    }
+
+
+def test_a_run_leaves_a_complete_folder(train_digits):
+    events = []
+    finished = train_digits(CNN, tell=events.append, epochs=3)
+    run = finished.run
+    names = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
+    assert names >= {
+        "recipe.yaml", "environment.json", "metrics.jsonl", "metrics.csv", "curves.png", "result.json",
+        "checkpoints/best.safetensors", "checkpoints/best.json",
+        "checkpoints/last.safetensors", "checkpoints/last.json",
+    }  # fmt: skip
+    assert not [name for name in names if name.endswith(".tmp")]
+    result = json.loads((run / "result.json").read_text())
+    assert result.keys() == RESULT_KEYS
+    assert result == finished.result
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert rows == [
+        {key: int(value) if key == "epoch" else float(value) for key, value in row.items()}
+        for row in csv.DictReader((run / "metrics.csv").read_text().splitlines())
+    ]
+    assert [type(event) for event in events if not isinstance(event, StepDone)][-4:] == [
+        EpochDone, EpochDone, EpochDone, RunFinished,
+    ]  # fmt: skip
+    assert sum(isinstance(event, RunStarted) for event in events) == 1
+
+
+def test_the_result_is_that_of_the_best_validation_epoch(train_digits):
+    finished = train_digits(CNN, epochs=4)
+    rows, result = finished.rows, finished.result
+    best = rows[result["best_epoch"] - 1]
+    assert best.val_acc == max(row.val_acc for row in rows)
+    assert (result["val_acc"], result["val_loss"], result["train_acc"]) == (best.val_acc, best.val_loss, best.train_acc)
+    manifest = json.loads((finished.run / "checkpoints/best.json").read_text())
+    assert manifest["epoch"] == result["best_epoch"]
+
+
+def test_the_same_command_twice_gives_the_same_bits(train_digits):
+    first, second = train_digits(CNN, name="a").run, train_digits(CNN, name="b").run
+    assert rows_without_times(first) == rows_without_times(second)
+    assert weight_hashes(first) == weight_hashes(second)
+    other = train_digits(CNN, "seed=1", name="c").run
+    assert weight_hashes(other) != weight_hashes(first)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [(), ("optim.name=adam", "optim.lr=0.01", "train.ema=0.9"), ("data.augment.mixup=0.2", "data.augment.cutout=2")],
+)
+def test_a_stopped_run_ends_like_one_that_was_not(train_digits, options):
+    """Stop after the second of four epochs, as a kill would, and go on."""
+    whole = train_digits(CNN, *options, epochs=4, name="whole", gradients=True).run
+
+    def stop_after_two(event):
+        if isinstance(event, EpochDone) and event.row.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_digits(CNN, *options, epochs=4, name="cut", gradients=True, tell=stop_after_two)
+    cut = Path("runs/cut")
+    assert len(RunFolder(cut).rows()) == 2
+    assert not (cut / "result.json").exists()
+    resume(cut, Settings())
+    assert rows_without_times(cut) == rows_without_times(whole)
+    assert weight_hashes(cut) == weight_hashes(whole)
+    for file in ("recipe.yaml", "gradients.jsonl", "checkpoints/best.json", "checkpoints/last.json"):
+        assert (cut / file).read_text() == (whole / file).read_text(), file
+    results = [json.loads((run / "result.json").read_text()) for run in (cut, whole)]
+    for result in results:
+        for key in (*TIMES, "run"):
+            del result[key]
+    assert results[0] == results[1]
+
+
+def test_rows_newer_than_the_checkpoint_are_dropped(train_digits):
+    def stop(event):
+        if isinstance(event, EpochDone) and event.row.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_digits(epochs=3, name="cut", tell=stop)
+    metrics = Path("runs/cut/metrics.jsonl")
+    third = json.loads(metrics.read_text().splitlines()[1]) | {"epoch": 3, "objective": 99.0}
+    metrics.write_text(metrics.read_text() + json.dumps(third) + '\n{"epoch": 4, "obj')
+    finished = resume(Path("runs/cut"), Settings())
+    assert [row.epoch for row in finished.rows] == [1, 2, 3]
+    assert finished.rows[2].objective != 99.0
+
+
+def test_a_finished_run_is_left_alone(train_digits):
+    run = train_digits().run
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    resume(run, Settings())
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+def test_going_on_with_other_data_is_refused(train_digits):
+    run = train_digits().run
+    (run / "result.json").unlink()
+    environment = json.loads((run / "environment.json").read_text())
+    environment["data"]["fingerprint"] = "0" * 64
+    (run / "environment.json").write_text(json.dumps(environment))
+    with pytest.raises(CheckpointError, match="data are not those of the run"):
+        resume(run, Settings())
+
+
+def test_the_damaged_newest_checkpoint_is_passed_over_for_the_one_before(train_digits):
+    def stop(event):
+        if isinstance(event, EpochDone) and event.row.epoch == 3:
+            raise KeyboardInterrupt
+
+    whole = train_digits(CNN, epochs=4, name="whole").run
+    with pytest.raises(KeyboardInterrupt):
+        train_digits(CNN, epochs=4, name="cut", tell=stop)
+    last = Path("runs/cut/checkpoints/last.safetensors")
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 1
+    last.write_bytes(bytes(content))
+    notices = []
+    resume(Path("runs/cut"), Settings(), notices.append)
+    assert any("damaged" in getattr(event, "text", "") for event in notices)
+    assert weight_hashes(Path("runs/cut")) == weight_hashes(whole)
+
+
+def test_the_saved_recipe_runs_again_to_the_same_bits(train_digits):
+    from cnnlab.training.loop import train
+
+    first = train_digits(CNN, "data.augment.crop=auto").run
+    recipe = from_file(first / "recipe.yaml")
+    assert recipe.data.augment.crop == 1
+    again = train(recipe, Settings(name="again")).run
+    assert weight_hashes(again) == weight_hashes(first)
+
+
+def test_train_loss_is_measured_like_val_loss(train_digits):
+    """With no learning to speak of, both curves of an untrained net agree although training uses dropout and mixup."""
+    row = train_digits(CNN, "optim.lr=1e-12", "data.augment.mixup=1.0", epochs=1).rows[0]
+    assert row.train_loss == pytest.approx(row.val_loss, rel=0.1)
+    assert row.train_loss != row.objective
+
+
+def test_no_validation_means_null_figures_and_the_last_weights(train_digits):
+    finished = train_digits("mlp:depth=1,width=16", "data.val_fraction=0", epochs=2)
+    assert finished.result["val_acc"] is None
+    assert finished.result["val_loss"] is None
+    assert finished.result["best_epoch"] == 2
+    assert finished.rows[0].val_loss is None
+
+
+def test_the_test_set_can_be_left_alone(train_digits):
+    result = train_digits(test=False).result
+    assert result["test_acc"] is None
+    assert result["test_loss"] is None
+
+
+def test_mse_is_half_the_squared_error_on_one_hot_labels(train_digits):
+    row = train_digits(
+        "mlp:depth=0,output_activation=sigmoid", "train.loss=mse", "train.label_smoothing=0", "optim.lr=1e-9", epochs=1
+    ).rows[0]
+    assert row.val_loss == pytest.approx(0.5 * 10 * 0.25, rel=0.2)
+
+
+def test_early_stopping_and_time_budget_say_why(train_digits):
+    stopped = train_digits("mlp:depth=0", "optim.lr=1e-12", "train.patience=2", epochs=30)
+    assert stopped.reason is not None
+    assert len(stopped.rows) < 30
+    budget = train_digits("mlp:depth=0", "train.max_minutes=1e-6", epochs=30)
+    assert "time budget" in str(budget.reason)
+    assert len(budget.rows) == 1
+
+
+def test_a_loss_that_is_not_finite_stops_with_a_numeric_error(train_digits):
+    with pytest.raises(NumericError, match=r"epoch \d+, step \d+") as caught:
+        train_digits(
+            "mlp:depth=2,activation=identity", "optim.name=sgd", "optim.lr=900", "optim.schedule=constant", epochs=20
+        )
+    assert "--lr" in str(caught.value.hint)
+
+
+def test_batches_larger_than_the_data_are_refused_and_leave_nothing(train_digits):
+    with pytest.raises(RecipeError, match="1293 images"):
+        train_digits("mlp", "train.batch_size=5000")
+    assert not Path("runs").exists()
+
+
+def test_a_name_is_never_shared(train_digits):
+    train_digits(name="mine")
+    with pytest.raises(UsageError, match="exists already"):
+        train_digits(name="mine")
+
+
+def test_init_from_starts_with_the_best_weights(train_digits):
+    net = "mlp:depth=1,width=16,batch_norm=false,dropout=0"
+    run = train_digits(net, epochs=2).run
+    begun = train_digits(net, "optim.lr=1e-12", epochs=1, init_from=run)
+    best = max(row.val_acc for row in RunFolder(run).rows())
+    assert begun.rows[0].val_acc == best
+    with pytest.raises(CheckpointError, match="another architecture"):
+        train_digits(CNN, epochs=1, init_from=run)
+
+
+def test_checkpoints_hold_torch_names_and_no_pickle(train_digits):
+    run = train_digits(CNN).run
+    best = checkpoint.load(run / "checkpoints", "best")
+    assert best.tensors["conv1.weight"].shape == (4, 1, 3, 3)
+    assert best.meta["classes"] == [str(digit) for digit in range(10)]
+    for path in run.rglob("*"):
+        if path.is_file():
+            assert not path.read_bytes().startswith(b"\x80"), path  # a pickle's first byte
+
+
+def test_gradients_show_that_sigmoid_loses_delta_and_relu_does_not(train_digits):
+    ratios = {}
+    for activation in ("sigmoid", "relu"):
+        run = train_digits(
+            f"mlp:depth=10,width=64,activation={activation},batch_norm=false,dropout=0",
+            epochs=1,
+            gradients=True,
+            name=activation,
+        ).run
+        rows = [json.loads(line) for line in (run / "gradients.jsonl").read_text().splitlines()]
+        assert {row["epoch"] for row in rows} == {0, 1}
+        first = [row["delta_rms"] for row in rows if row["epoch"] == 0]
+        assert len(first) == 11
+        ratios[activation] = first[0] / first[9]
+        assert (run / "gradients.png").stat().st_size > 10_000
+    assert ratios["sigmoid"] < 1e-3
+    assert 0.05 < ratios["relu"] < 20
+
+
+def test_the_data_folder_may_move_as_long_as_the_content_is_the_same(train_digits):
+    """A run's recipe names the data set; its fingerprint decides."""
+    run = train_digits().run
+    moved = Path("elsewhere")
+    shutil.copytree(run, moved)
+    (moved / "result.json").unlink()
+    resume(moved, Settings())
+    assert (
+        json.loads((moved / "result.json").read_text())["test_acc"]
+        == json.loads((run / "result.json").read_text())["test_acc"]
+    )
+
+
+def test_digits_statistics_normalise_the_pictures():
+    from cnnlab.training.prepare import level_statistics
+
+    images = load("digits").train.images
+    mean, std = level_statistics(images)
+    assert mean == pytest.approx(images.mean(axis=(0, 1, 2)))
+    assert std == pytest.approx(images.std(axis=(0, 1, 2)))
+    assert math.isfinite(float(std[0]))
+    constant = np.full((3, 2, 2, 1), 7, np.uint8)
+    assert level_statistics(constant)[1].tolist() == [1.0]

@@ -1,0 +1,47 @@
+"""Learning rates by step."""
+
+import pytest
+
+from cnnlab.recipe.schema import OptimSection
+from cnnlab.training.schedule import learning_rate
+
+
+def rates(steps=100, per_epoch=10, **options):
+    optim = OptimSection(lr=1.0, **options)
+    return [learning_rate(optim, step, steps, per_epoch) for step in range(steps)]
+
+
+def test_constant():
+    assert set(rates(schedule="constant")) == {1.0}
+
+
+def test_step_drops_to_a_tenth_after_half_and_three_quarters():
+    values = rates(schedule="step")
+    assert (values[49], values[50], values[75]) == (1.0, pytest.approx(0.1), pytest.approx(0.01))
+
+
+def test_cosine_equals_torch():
+    import torch
+
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=100)
+    for value in rates(schedule="cosine"):
+        assert value == pytest.approx(scheduler.get_last_lr()[0], abs=1e-12)
+        optimizer.step()
+        scheduler.step()
+
+
+def test_one_cycle_rises_for_30_percent_and_falls_to_nothing():
+    values = rates(schedule="one-cycle")
+    assert values[0] == pytest.approx(1 / 25)
+    assert values.index(max(values)) == 30
+    assert max(values) == 1.0
+    assert values[-1] < 0.001
+
+
+def test_warmup_rises_linearly():
+    values = rates(schedule="constant", warmup=2.0)
+    assert values[:3] == pytest.approx([1 / 20, 2 / 20, 3 / 20])
+    assert values[20] == 1.0
+    assert rates(schedule="one-cycle", warmup=1.0).index(1.0) == 10
