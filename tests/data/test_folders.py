@@ -141,14 +141,15 @@ def test_sizes_that_differ_are_listed_with_the_way_out(picture_folder):
     assert any("resized to 6×6" in notice for notice in data.notices)
 
 
-def test_resizing_keeps_the_centre_square(tmp_path):
+@pytest.mark.parametrize("upright", [False, True])
+def test_resizing_keeps_the_centre_square(tmp_path, upright):
     image = np.zeros((20, 60, 3), np.uint8)
     image[:, 20:40] = [250, 100, 50]
     image[:, :20] = 255
     for index, name in enumerate(("train/a", "train/b", "test/a", "test/b")):
         (tmp_path / "p" / name).mkdir(parents=True)
         image[0, 0] = index
-        Image.fromarray(image).save(tmp_path / "p" / name / "x.png")
+        Image.fromarray(image.swapaxes(0, 1) if upright else image).save(tmp_path / "p" / name / "x.png")
     data = load(str(tmp_path / "p"), image_size=5, allow_duplicates=True)
     assert (data.train.images == [250, 100, 50]).all()
 

@@ -194,6 +194,14 @@ def test_what_the_system_installed_is_found(tmp_path, monkeypatch):
         load("mnist", offline=True)  # same file names, another set
 
 
+@pytest.mark.parametrize(("name", "folder"), [("mnist", "MNIST/raw"), ("fashion-mnist", "FashionMNIST/raw")])
+def test_torchvisions_idx_folders_are_found_and_kept_apart(name, folder, own_world):
+    write(own_world / "data" / folder, idx_files())
+    assert len(load(name, offline=True).train) == 40
+    with pytest.raises(Unavailable):
+        load({"mnist": "fashion-mnist", "fashion-mnist": "mnist"}[name], offline=True)
+
+
 def test_idx_files_come_from_a_mirror(server, tmp_path, monkeypatch):
     import hashlib
     from dataclasses import replace
