@@ -99,14 +99,18 @@ class Twin:
         self._module = twin(layer) if module is None else module
 
     def run(self, x: Array, delta: Array) -> tuple[Array, dict[str, Array], dict[str, Array]]:
-        """The output, the gradients (`input` and the parameters by name), and the buffers after the forward."""
+        """The output, the gradients (`input` and the parameters by name), and the buffers after the forward.
+
+        There are no gradients where `delta` is not of the output's shape: it came from another forward.
+        """
         tensor = torch.from_numpy(np.array(x, np.float64)).requires_grad_()
         seed_dropout(self._layer)
         for module in self._module.modules():
             if isinstance(module, Dropout):
                 module.rng = dropout_generator()
         output = self._module(tensor)
-        output.backward(torch.from_numpy(np.array(delta)))
+        if tuple(output.shape) == delta.shape:
+            output.backward(torch.from_numpy(np.array(delta)))
         gradients = {"input": tensor.grad} | {name: one.grad for name, one in self._module.named_parameters()}
         known = {name: one.numpy() for name, one in gradients.items() if one is not None}
         buffers = {name: buffer.numpy() for name, buffer in self._module.named_buffers()}

@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose
 from torch import nn
 
 from cnnlab import backprop
+from cnnlab.backprop.parallel import threads
 
 LAYERS = {
     "Linear": ((7, 5), (9, 7)),
@@ -87,14 +88,14 @@ def test_arguments_have_torchs_names_and_defaults(name):
 def test_a_batch_split_over_threads_gives_what_one_thread_gives():
     rng = np.random.default_rng(3)
     x = rng.standard_normal((33, 4, 16, 15)).astype(np.float32)
-    results = []
+    results, before = [], threads()
     for count in (1, 2, 3):
         backprop.set_threads(count)
         layers = [backprop.Conv2d(4, 8, 3, padding=1, rng=np.random.default_rng(5)), backprop.BatchNorm2d(8)]
         net = backprop.Sequential(*layers, backprop.MaxPool2d(2), backprop.AvgPool2d(2))
         y = net(x)
         results.append((y, net.backward(np.ones_like(y)), layers[0].grads["weight"]))
-    backprop.set_threads(2)
+    backprop.set_threads(before)
     for arrays in zip(*results, strict=True):
         assert_allclose(arrays[1], arrays[0], rtol=1e-4, atol=1e-3)
         assert_allclose(arrays[2], arrays[0], rtol=1e-4, atol=1e-3)

@@ -5,7 +5,6 @@ import pytest
 from numpy.testing import assert_allclose
 
 from cnnlab import backprop
-from tests.backprop import scalar
 
 GEOMETRIES = [
     # input rows, columns; kernel; stride; padding
@@ -29,7 +28,7 @@ def size(shape, kernel, stride, padding):
 
 
 @pytest.mark.parametrize("batch", [1, 4])
-def test_linear(rng, batch):
+def test_linear(scalar, rng, batch):
     layer = backprop.Linear(5, 3, dtype=np.float64)
     x, delta = rng.standard_normal((batch, 5)), rng.standard_normal((batch, 3))
     z, dx, dw, db = scalar.linear(x, layer.weight, layer.bias, delta)
@@ -41,7 +40,7 @@ def test_linear(rng, batch):
 
 @pytest.mark.parametrize(("shape", "kernel", "stride", "padding"), [*GEOMETRIES, ((3, 4), (2, 2), (1, 1), (2, 3))])
 @pytest.mark.parametrize(("batch", "channels", "kernels"), [(2, 3, 2), (1, 1, 1)])
-def test_conv2d(rng, shape, kernel, stride, padding, batch, channels, kernels):
+def test_conv2d(scalar, rng, shape, kernel, stride, padding, batch, channels, kernels):
     layer = backprop.Conv2d(channels, kernels, kernel, stride, padding, dtype=np.float64)
     x = rng.standard_normal((batch, channels, *shape))
     delta = rng.standard_normal((batch, kernels, *size(shape, kernel, stride, padding)))
@@ -54,7 +53,7 @@ def test_conv2d(rng, shape, kernel, stride, padding, batch, channels, kernels):
 
 @pytest.mark.parametrize(("shape", "kernel", "stride", "padding"), [g for g in GEOMETRIES if g[3] <= g[1]])
 @pytest.mark.parametrize("values", ["normal", "ties"])
-def test_pooling(rng, shape, kernel, stride, padding, values):
+def test_pooling(scalar, rng, shape, kernel, stride, padding, values):
     x = rng.standard_normal((2, 3, *shape)) if values == "normal" else rng.integers(-2, 1, (2, 3, *shape)).astype(float)
     delta = rng.standard_normal((2, 3, *size(shape, kernel, stride, padding)))
     for kind, formula in ((backprop.MaxPool2d, scalar.max_pool), (backprop.AvgPool2d, scalar.avg_pool)):
@@ -64,7 +63,7 @@ def test_pooling(rng, shape, kernel, stride, padding, values):
         assert_allclose(layer.backward(delta), dx, rtol=1e-12, atol=1e-15)
 
 
-def test_global_pooling_is_mean_pooling_with_the_whole_map_as_window(rng):
+def test_global_pooling_is_mean_pooling_with_the_whole_map_as_window(scalar, rng):
     x, delta = rng.standard_normal((2, 3, 4, 5)), rng.standard_normal((2, 3, 1, 1))
     layer = backprop.AdaptiveAvgPool2d(1)
     z, dx = scalar.avg_pool(x, delta, (4, 5), (1, 1), (0, 0))
@@ -72,7 +71,7 @@ def test_global_pooling_is_mean_pooling_with_the_whole_map_as_window(rng):
     assert_allclose(layer.backward(delta), dx, rtol=1e-13)
 
 
-def test_batch_norm(rng):
+def test_batch_norm(scalar, rng):
     layer = backprop.BatchNorm1d(3, eps=0.01, dtype=np.float64)
     layer.weight, layer.bias = rng.standard_normal(3), rng.standard_normal(3)
     x, delta = rng.standard_normal((6, 3)) * 2 + 1, rng.standard_normal((6, 3))
@@ -97,7 +96,7 @@ def test_batch_norm_2d_is_batch_norm_1d_over_all_positions(rng):
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 0.2])
-def test_cross_entropy(rng, epsilon):
+def test_cross_entropy(scalar, rng, epsilon):
     z, labels = rng.standard_normal((4, 3)), np.array([0, 2, 1, 2])
     smoothed = (1 - epsilon) * np.eye(3)[labels] + epsilon / 3
     loss = backprop.CrossEntropyLoss(label_smoothing=epsilon)
@@ -106,7 +105,7 @@ def test_cross_entropy(rng, epsilon):
     assert_allclose(loss.backward(), dz, rtol=1e-10, atol=1e-15)
 
 
-def test_half_squared_error(rng):
+def test_half_squared_error(scalar, rng):
     a, y = rng.standard_normal((2, 4, 3))
     loss = backprop.HalfSquaredError()
     value, da = scalar.half_squared(a, y)

@@ -1,0 +1,138 @@
+"""`cnnlab gradcheck`: exit codes, the JSON document, what the terminal shows."""
+
+import pytest
+
+from cnnlab.gradient_check.bugs import BUGS
+
+CHECK_KEYS = {"layer", "case", "parameter", "max_rel_error_fd", "max_rel_error_autograd", "worst_index", "verdict"}
+WRONG = """
+import numpy as np
+
+class Tanh:
+    def forward(self, x):
+        return np.tanh(x)
+
+    def backward(self, delta):
+        return delta
+"""
+
+
+def test_all_layers_pass(cli):
+    ended = cli("gradcheck", "--json", "--quiet")
+    assert ended.code == 0
+    assert ended.err == ""
+    document = ended.json
+    assert document["passed"] is True
+    assert document["bugs"] == []
+    assert all(check.keys() >= CHECK_KEYS for check in document["checks"])
+    assert {check["verdict"] for check in document["checks"]} == {"ok", "kink"}
+
+
+def test_named_layers_on_the_terminal(cli):
+    ended = cli("gradcheck", "Linear", "maxpool2d", "--seed", "3")
+    assert ended.code == 0
+    assert "Linear" in ended.out
+    assert "MaxPool2d" in ended.out
+    assert "Conv2d" not in ended.out
+    assert "checks passed" in ended.out
+    assert all(len(line) <= 100 for line in ended.out.splitlines())
+
+
+def test_verbose_shows_every_case(cli):
+    assert "window larger than stride" in cli("gradcheck", "AvgPool2d", "-v").out
+
+
+def test_quiet_says_nothing_when_all_is_right(cli):
+    ended = cli("gradcheck", "ReLU", "-q")
+    assert (ended.code, ended.out, ended.err) == (0, "", "")
+
+
+def test_explain_shows_formulas_numbers_and_place(cli):
+    ended = cli("gradcheck", "Conv2d", "--explain")
+    assert ended.code == 0
+    for part in ("scalar form", "vector form", "rot180", "= 6", "conv.py:", "checks passed"):
+        assert part in ended.out
+    explanation = cli("gradcheck", "Conv2d", "--explain", "--json").json["explanations"][0]
+    assert explanation["results"]["z = x ⋆ w"] == [[-4, 7], [3, 5]]
+
+
+def test_a_planted_bug_is_caught(cli):
+    ended = cli("gradcheck", "--inject-bug", "conv-unflipped-kernel", "--json")
+    assert ended.code == 5
+    document = ended.json
+    assert document["passed"] is False
+    assert document["error"]["code"] == 5
+    (bug,) = document["bugs"]
+    assert bug["name"] == "conv-unflipped-kernel"
+    assert bug["layer"] == "Conv2d"
+    assert bug["caught"] is True
+    assert bug["caught_by"]
+    assert {check["parameter"] for check in document["checks"] if check["verdict"] == "wrong"} == {"input"}
+
+
+def test_all_planted_bugs_are_caught(cli):
+    ended = cli("gradcheck", "--inject-bug", "all")
+    assert ended.code == 5
+    for name in BUGS:
+        assert name in ended.out
+    assert "not caught" not in ended.out
+
+
+def test_a_bug_that_passes_is_a_bug_in_cnnlab(cli, monkeypatch):
+    from cnnlab.gradient_check import planting
+    from cnnlab.gradient_check.bugs import Bug
+
+    harmless = Bug("harmless", "ReLU", "changes nothing", lambda layer, x, delta, right: {})
+    monkeypatch.setitem(planting.BUGS, "harmless", harmless)
+    ended = cli("gradcheck", "--inject-bug", "harmless")
+    assert ended.code == 1
+    assert "harmless" in ended.err
+
+
+def test_a_wrong_gradient_exits_5_and_names_the_mistake(cli, own_world):
+    (own_world / "mine.py").write_text(WRONG, encoding="utf-8")
+    ended = cli("gradcheck", "mine.py:Tanh")
+    assert ended.code == 5
+    assert "tanh-missing-derivative" in ended.err
+    assert "Traceback" not in ended.err
+    document = cli("gradcheck", "mine.py:Tanh", "--json").json
+    assert document["matches"][0]["bug"] == "tanh-missing-derivative"
+    assert "error" in document
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (("Conv3d",), 2, "Conv2d"),
+        (("--inject-bug", "relu"), 2, "relu-sign"),
+        (("--seed", "-1"), 2, "seed"),
+        (("missing.py:Layer",), 2, "no such file"),
+        (("--arch", "resnett"), 2, "resnet"),
+        (("--arch", "torchvision:resnet18"), 2, "the numpy engine has no"),
+    ],
+)
+def test_wrong_usage(cli, arguments, code, told):
+    ended = cli("gradcheck", *arguments)
+    assert ended.code == code
+    assert told in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_a_file_that_fails_is_bad_data(cli, own_world):
+    (own_world / "mine.py").write_text("raise OSError('\x1b[31mred')", encoding="utf-8")
+    ended = cli("gradcheck", "mine.py:Layer")
+    assert ended.code == 3
+    assert "\x1b" not in ended.err
+
+
+def test_a_whole_net(cli):
+    ended = cli("gradcheck", "--arch", "mlp:width=8,depth=2")
+    assert ended.code == 0
+    assert "fc3.weight" in ended.out
+    assert "Conv2d" not in ended.out
+
+
+def test_output_survives_an_ascii_terminal(cli_process):
+    ended = cli_process("gradcheck", "Tanh", "--explain", PYTHONIOENCODING="ascii")
+    assert ended.code == 0
+    assert "Tanh" in ended.out
