@@ -32,7 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     from cnnlab.cli.app import app
+    from cnnlab.cli.coercion import spare_needless_conversion
 
+    spare_needless_conversion()
     code = app(args=arguments, prog_name="cnnlab", standalone_mode=False)
     sys.stdout.flush()
     return code if isinstance(code, int) else 0

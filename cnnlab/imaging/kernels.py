@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -28,7 +28,8 @@ class Kernel:
         planes: one matrix a channel, the responses summed: a convolutional layer's output channel;
         magnitude: √(gx² + gy²) of two responses;
         max: the largest pixel under a matrix of ones.
-    `stride` is a pool's own step, None for all others. A pool takes whole windows only.
+    `name` is a part of file names. `stride` is a pool's own step, None for all others; a pool takes whole windows
+    only. `title` is what was asked for, options and all, where it says more than the name.
     """
 
     name: str
@@ -37,6 +38,12 @@ class Kernel:
     scale: float = 1.0
     offset: float = 0.0
     stride: int | None = None
+    title: str = ""
+
+    @property
+    def label(self) -> str:
+        """The kernel as a person named it."""
+        return self.title or self.name
 
     @property
     def size(self) -> tuple[int, int]:
@@ -60,7 +67,7 @@ class Kernel:
     def flipped(self) -> "Kernel":
         """The kernel turned by 180°: correlation with it is convolution with this one."""
         turned = tuple(matrix[::-1, ::-1] for matrix in self.matrices)
-        return Kernel(self.name, turned, self.kind, self.scale, self.offset, self.stride)
+        return replace(self, matrices=turned)
 
 
 def checked_matrix(rows: object, where: str) -> np.ndarray:
@@ -110,7 +117,9 @@ def named_kernel(name: str, options: Mapping[str, Scalar]) -> Kernel:
             valid = did_you_mean(key, row.options) if row.options else f"{name} has no options"
             raise UsageError(f"the kernel {name} has no option {printable(key)!r}", hint=valid)
         _check_option(name, key, value)
-    return row.build(**{**row.options, **options})
+    kernel = row.build(**{**row.options, **options})
+    title = ",".join(f"{key}={value}".lower() for key, value in options.items())
+    return replace(kernel, title=f"{name}:{title}") if options else kernel
 
 
 def _check_option(name: str, key: str, value: Scalar) -> None:

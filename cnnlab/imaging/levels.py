@@ -18,17 +18,18 @@ def default_response(kernel: Kernel) -> Response:
     return "abs" if kernel.sums_to_zero else "clip"
 
 
-def to_levels(job: Correlation, response: Response, *, threads: int | None = None) -> tuple[np.ndarray, float, float]:
-    """Work out a correlation as a picture.
+def to_levels(
+    job: Correlation, response: Response, dtype: np.dtype | type = np.uint8, *, threads: int | None = None
+) -> tuple[np.ndarray, float, float]:
+    """Work out a correlation as a picture of `dtype`, uint8 or uint16.
 
     `clip` cuts at 0 and the largest level m, `abs` at m; `signed` is (m + 1) / 2 + (m − 1) / 2 · v / max |v|, so that
     zero is mid-gray (128 + 127 · v / max |v|); `scale` spreads the range of the responses over 0 … m. Rounded to the
     nearest level, halves to even.
 
     Returns:
-        The picture (H', W', C), uint8 or uint16 as the pixels are, and the smallest and largest response.
+        The picture (H', W', C), and the smallest and the largest response.
     """
-    dtype = job.pixels.dtype if job.pixels.dtype.kind == "u" and job.max_value is None else np.dtype(np.uint8)
     top = int(np.iinfo(dtype).max)
     factor, shift = job.scale, job.kernel.offset
     low = high = 0.0

@@ -100,6 +100,16 @@ class Plan:
         """Passes over the picture, weighted by the width of their numbers."""
         return (sum(term.passes for term in self.terms) + len(self.terms) - 1) * _COST[self.dtype]
 
+    def describe(self) -> str:
+        """Such as `4 additions and multiplications of whole pictures, in int16`."""
+        count = sum(term.passes for term in self.terms) + len(self.terms) - 1
+        in_lines = any(term.plane is None for term in self.terms)
+        in_plane = any(term.plane is not None for term in self.terms)
+        where = (
+            "along columns and rows" if not in_plane else "in the plane" if not in_lines else "in the plane and a box"
+        )
+        return f"{count} additions and products a pixel, {where}, in {self.dtype.name}"
+
 
 def make_plan(matrix: np.ndarray, scale: float, max_value: float, *, precise: bool) -> Plan:
     """The cheapest plan for `scale · matrix` (kh, kw) on pixels from 0 to `max_value`.

@@ -14,7 +14,7 @@ PADS: tuple[Pad, ...] = ("reflect", "zero", "edge", "wrap", "none")
 
 TILE_BYTES = 2_097_152
 """Size of a tile. Smaller ones would fit a core's own cache, but then two threads wait for each other's Python."""
-_INLINE_NUMBERS = 400_000
+_INLINE_NUMBERS = 2_000_000
 """Below so many numbers starting threads takes longer than they save."""
 
 Result = TypeVar("Result")

@@ -147,7 +147,7 @@ def test_every_named_kernel(name: str, dtype: type) -> None:
     response = default_response(kernel)
     if response == "abs":
         expected = np.abs(expected)
-    picture, low, high = to_levels(Correlation(pixels, kernel, pad, stride), response)
+    picture, low, high = to_levels(Correlation(pixels, kernel, pad, stride), response, dtype)
     difference = picture - np.clip(np.rint(expected), 0, np.iinfo(dtype).max)
     assert np.abs(difference).max() <= (0 if kernel.matrices[0].dtype == int else 1)
     assert picture.dtype == dtype
