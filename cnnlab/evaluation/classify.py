@@ -97,7 +97,7 @@ def classify(
         tell(Notice(f"the run is not finished: these are the weights of its best epoch so far, {opened.epoch}"))
     pixels, sizes, failures = _read(files, opened.image_shape, tell)
     predictions = _predict(opened, pixels, sizes, tell) if sizes else ()
-    return Classification(run, opened.recipe.model.arch, opened.image_shape, predictions, failures)
+    return Classification(run, opened.arch, opened.image_shape, predictions, failures)
 
 
 def _pictures_at(image: Path) -> list[Path]:

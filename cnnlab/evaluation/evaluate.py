@@ -191,7 +191,7 @@ class _Work:
         names = [self._mistake(index, predictions, confidence) for index in order[:LISTED_MISTAKES].tolist()]
         result = Evaluation(
             run=run.folder.path,
-            arch=run.recipe.model.arch,
+            arch=run.arch,
             split=self.split,
             data=self.chosen.data,
             data_requested=self.chosen.data_requested,

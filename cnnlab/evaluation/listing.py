@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnlab.errors import CheckpointError, UsageError
+from cnnlab.models.registry import shown_name
 from cnnlab.recipe.load import from_file
 from cnnlab.training.run_folder import RunFolder, list_runs, read_json
 
@@ -62,7 +63,7 @@ def _summary(run: RunFolder) -> RunSummary:
     return RunSummary(
         run=run.path.name,
         path=run.path,
-        arch=_text(result.get("arch")) or (None if recipe is None else recipe.model.arch),
+        arch=_text(result.get("arch")) or (None if recipe is None else shown_name(recipe.model.arch)),
         data=_text(result.get("data")) or _text(data.get("name")),
         data_requested=_text(result.get("data_requested")) or _text(data.get("requested")),
         fallback=data.get("fallback") is True,

@@ -148,7 +148,7 @@ def _to_onnx(net: Any, run: OpenRun) -> bytes:
     about = {
         "classes": json.dumps(list(run.classes), ensure_ascii=False),
         "input": "float32 levels 0-255, NCHW, " + ("gray" if channels == 1 else "RGB"),
-        "arch": run.recipe.model.arch,
+        "arch": run.arch,
         "run": run.folder.path.name,
     }
     for key, value in about.items():

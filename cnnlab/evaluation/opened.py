@@ -80,6 +80,11 @@ class OpenRun:
     engine: Engine
 
     @property
+    def arch(self) -> str:
+        """The architecture's name, to be shown."""
+        return registry.shown_name(self.recipe.model.arch)
+
+    @property
     def finished(self) -> bool:
         """Whether the run came to its end."""
         return self.result is not None

@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnlab.errors import UsageError
@@ -51,6 +52,14 @@ def is_user_file(name: str) -> bool:
     """Whether an architecture's name means a Python file of the user's: `FILE.py:Class`."""
     file, colon, class_name = name.rpartition(":")
     return bool(colon) and file.lower().endswith(".py") and class_name.isidentifier()
+
+
+def shown_name(name: str) -> str:
+    """An architecture's name for people and results: of a user's Python file without the folders before it."""
+    if not is_user_file(name):
+        return name
+    file, _, class_name = name.rpartition(":")
+    return f"{Path(file).name}:{class_name}"
 
 
 def find(name: str) -> Architecture:

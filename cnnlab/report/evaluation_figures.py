@@ -64,7 +64,7 @@ def draw_confusion(path: Path, matrix: np.ndarray, classes: Sequence[str], title
     count = len(classes)
     numbered = count <= NUMBERED_CLASSES
     side = min(12.0, max(5.0, 2.2 + 0.55 * count)) if numbered else 11.0
-    figure = new_figure(side + 0.8, side)
+    figure = new_figure(side + 1.6, side)
     axes = figure.add_subplot()
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
@@ -84,7 +84,7 @@ def draw_confusion(path: Path, matrix: np.ndarray, classes: Sequence[str], title
             axes.text(column, row, f"{matrix[row, column]}", ha="center", va="center", color=colour, fontsize=8)
     else:
         axes.spines[:].set_color("0.8")
-    figure.suptitle(shown(title))
+    figure.suptitle(shown(title), fontsize=10)
     save(figure, path)
 
 
@@ -105,7 +105,7 @@ def draw_classes(path: Path, classes: Sequence[ClassRow], title: str) -> None:
     axes.grid(visible=False, axis="y")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     cut = f", the worst {len(rows)} of {len(classes)}" if len(rows) < len(classes) else ""
-    figure.suptitle(shown(f"Classes{cut}: {title}"))
+    figure.suptitle(f"Classes{cut}\n{shown(title)}", fontsize=10)
     save(figure, path)
 
 
@@ -140,7 +140,7 @@ def draw_calibration(path: Path, bins: Bins, title: str) -> None:
     lower.set_xlim(0, 1)
     for axes in (upper, lower):
         plain_axes(axes)
-    figure.suptitle(f"Expected calibration error {100 * bins.ece:.2f} %\n{shown(title)}")
+    figure.suptitle(f"Expected calibration error {100 * bins.ece:.2f} %\n{shown(title)}", fontsize=10)
     save(figure, path)
 
 
@@ -163,7 +163,7 @@ def draw_mistakes(path: Path, images: np.ndarray, mistakes: Sequence[MistakeRow]
     axes.set_aspect("equal")
     axes.set_axis_off()
     which = f"The {count} most confident mistakes" if count else "No mistakes"
-    figure.suptitle(f"{which}\n{shown(title)}")
+    figure.suptitle(f"{which}\n{shown(title)}", fontsize=10)
     save(figure, path)
 
 

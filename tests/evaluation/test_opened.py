@@ -175,7 +175,8 @@ def test_a_users_python_file_runs_only_when_trusted(own_world: Path) -> None:
     with pytest.raises(UsageError, match="whose code would run"):
         open_run(trained, Changes(data="digits", precision="fp32"), device="cpu")
     assert not mark.exists()
-    assert open_run(trained, device="cpu", trust_code=True).epoch == 1
+    opened = open_run(trained, device="cpu", trust_code=True)
+    assert (opened.epoch, opened.arch) == (1, "net.py:Net")
     assert mark.exists()
 
 
