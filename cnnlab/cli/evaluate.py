@@ -18,7 +18,6 @@ from cnnlab.cli.options import (
     Out,
     Precision,
     Quiet,
-    Set,
     SkipBad,
     Threads,
     TrustCode,
@@ -31,6 +30,9 @@ if TYPE_CHECKING:
     from cnnlab.evaluation.opened import Changes
 
 
+_DATA = "Data"
+
+
 class Split(enum.StrEnum):
     """A part of a data set."""
 
@@ -41,10 +43,10 @@ class Split(enum.StrEnum):
 
 def evaluate(
     run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="A run's folder, the start of its name, or last.")
+        str | None, typer.Argument(metavar="RUN", help="A run's folder, the start of its name, or last.")
     ] = None,
     images: Annotated[
-        list[Path] | None, typer.Argument(metavar="[IMAGE]...", help="Pictures, or folders of them, to classify.")
+        list[Path] | None, typer.Argument(metavar="IMAGE", help="Pictures, or folders of them, to classify.")
     ] = None,
     split: Annotated[Split | None, typer.Option(help="Which part: test (default), val or train.")] = None,
     tta: Annotated[bool, typer.Option("--tta", help="Also average over mirrored and shifted views.")] = False,
@@ -56,7 +58,12 @@ def evaluate(
     offline: Offline = False,
     skip_bad: SkipBad = False,
     allow_duplicates: AllowDuplicates = False,
-    assignments: Set = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="How --data is read: data.image_size=32.", rich_help_panel=_DATA
+        ),
+    ] = None,
     precision: Precision = None,
     threads: Threads = None,
     device: Device = DeviceName.AUTO,
