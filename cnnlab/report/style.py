@@ -85,18 +85,22 @@ def save(figure: "Figure", path: Path) -> None:
     Raises:
         MachineError: it cannot be written there.
     """
+    write_atomically(path, encoded(figure, path.suffix.lstrip(".").lower()))
+
+
+def encoded(figure: "Figure", kind: str) -> bytes:
+    """The figure as the bytes of a `png` or `svg` file, the same every time."""
     import matplotlib
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):
         text.set_fontfamily(list(fonts()))
         text.set_usetex(False)
-    kind = path.suffix.lstrip(".").lower()
     nameless = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
     content = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "cnnlab", "svg.fonttype": "path", "savefig.bbox": None}):
         figure.savefig(content, format=kind, dpi=DPI, metadata=nameless)
-    write_atomically(path, content.getvalue())
+    return content.getvalue()
 
 
 def shown(text: object) -> str:
