@@ -1,3 +1,24 @@
-"""A lab bench for convolutional networks: train, compare, evaluate, check gradients, try kernels."""
+"""A lab bench for convolutional networks: train, compare, evaluate, check gradients, try kernels.
+
+The Python door, with the commands' meaning: `cnnlab.train(arch="cnn", data="digits")`.
+"""
+
+from typing import Any
 
 __version__ = "0.1.0"
+__all__ = ["evaluate", "filter_image", "train"]
+
+_DOORS = {
+    "train": "cnnlab.training.door",
+    "evaluate": "cnnlab.evaluation.evaluate",
+    "filter_image": "cnnlab.imaging.filtering",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Open a door when it is asked for: `import cnnlab` alone imports nothing heavy."""
+    if name not in _DOORS:
+        raise AttributeError(f"module 'cnnlab' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_DOORS[name]), name)

@@ -253,9 +253,8 @@ class _Run:
         """Whether this epoch is now the one whose weights count; if so, keep them."""
         select_last = self.prepared.val is None or self.prepared.recipe.train.select == "last"
         best_epoch = self.progress.best_epoch
-        if not select_last and best_epoch:
-            if not _better(row, self.progress.rows[best_epoch - 1]):
-                return False
+        if not select_last and best_epoch and not _better(row, self.progress.rows[best_epoch - 1]):
+            return False
         self.progress.best_epoch = row.epoch
         self.progress.best_weights = self.prepared.engine.weights()
         return True

@@ -1,22 +1,27 @@
-"""Everything before the first step: data, split, what `auto` means here, the net, the engine."""
+"""Everything before the first step: data, split, what `auto` means here, the net, the engine.
+
+torch is imported where it is first needed: data that are wrong are told before that second or two is spent.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cnnlab.data import Augmentation, DataSet, Part, Progress, load, sample, split
 from cnnlab.errors import RecipeError, UsageError
 from cnnlab.models import registry
-from cnnlab.models.table import LayerTable, layer_table
 from cnnlab.randomness import key
 from cnnlab.recipe.schema import Recipe
 from cnnlab.text import printable
-from cnnlab.training import device as devices
 from cnnlab.training.engines.base import Engine
 from cnnlab.training.events import Event, Loading, Notice
 from cnnlab.training.settings import EngineName, Settings
+from cnnlab.training.tensorboard import require_tensorboard
+
+if TYPE_CHECKING:
+    from cnnlab.models.table import LayerTable
 
 MAX_PARAMETERS = 2_000_000_000
 
@@ -36,7 +41,7 @@ class Prepared:
     mean: np.ndarray
     """(C,) float64, levels 0-255 of the training pictures."""
     std: np.ndarray
-    table: LayerTable
+    table: "LayerTable"
     engine: Engine
     threads: int
 
@@ -83,6 +88,10 @@ def prepare(recipe: Recipe, settings: Settings, data: DataSet) -> Prepared:
         UsageError: the net does not fit these pictures.
         MachineError: no such device.
     """
+    from cnnlab.models.table import layer_table
+
+    if settings.tensorboard:
+        require_tensorboard()
     threads = _set_threads(recipe, settings.engine)
     if data.val is not None or recipe.data.val_fraction == 0:
         train, val = data.train, data.val
@@ -133,10 +142,11 @@ def make_engine(recipe: Recipe, settings: Settings, net: Any, mean: np.ndarray, 
         from cnnlab.training.engines.numpy import NumpyEngine
 
         return NumpyEngine(net, recipe.train, recipe.optim, mean=mean, std=std)
+    from cnnlab.training.device import choose_device, choose_precision
     from cnnlab.training.engines.torch import TorchEngine
 
-    device = devices.choose_device(settings.device)
-    precision = devices.choose_precision(recipe.train.precision, device)
+    device = choose_device(settings.device)
+    precision = choose_precision(recipe.train.precision, device)
     return TorchEngine(net, recipe.train, recipe.optim, mean=mean, std=std, device=device, precision=precision)
 
 
@@ -156,6 +166,8 @@ def level_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _set_threads(recipe: Recipe, engine: EngineName) -> int:
+    from cnnlab.training import device as devices
+
     threads = devices.set_threads(recipe.threads)
     if engine == "numpy":
         from cnnlab.backprop import set_threads

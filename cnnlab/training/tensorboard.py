@@ -1,5 +1,6 @@
 """`--log tensorboard`: the metrics as event files, for those whose eyes are used to TensorBoard."""
 
+import importlib.util
 from dataclasses import asdict
 from pathlib import Path
 
@@ -7,17 +8,18 @@ from cnnlab.errors import UsageError
 from cnnlab.training.run_folder import EpochRow
 
 
+def require_tensorboard() -> None:
+    """Raises UsageError where the extra is not installed."""
+    if importlib.util.find_spec("tensorboard") is None:
+        raise UsageError("--log tensorboard needs TensorBoard", hint='Install it: pip install "cnnlab[tensorboard]"')
+
+
 class TensorBoard:
     """Event files in `<run>/tensorboard`."""
 
     def __init__(self, run: Path) -> None:
-        """Raises UsageError where the extra is not installed."""
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise UsageError(
-                "--log tensorboard needs TensorBoard", hint='Install it: pip install "cnnlab[tensorboard]"'
-            ) from None
+        from torch.utils.tensorboard import SummaryWriter
+
         self.writer = SummaryWriter(log_dir=str(run / "tensorboard"))
 
     def add(self, row: EpochRow) -> None:

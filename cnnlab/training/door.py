@@ -1,0 +1,68 @@
+"""`cnnlab.train`: the command as a function."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from cnnlab.recipe.load import resolve
+from cnnlab.recipe.spec import Scalar, parse_spec
+from cnnlab.training.events import RunFinished
+from cnnlab.training.loop import Tell
+from cnnlab.training.loop import resume as resume_run
+from cnnlab.training.loop import train as run
+from cnnlab.training.prepare import tell_nobody
+from cnnlab.training.run_folder import find_run
+from cnnlab.training.settings import Settings
+
+
+def train(
+    arch: str | None = None,
+    *,
+    recipe: str | None = None,
+    set: Iterable[str] = (),  # the flag's name
+    data: str | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    seed: int | None = None,
+    precision: str | None = None,
+    threads: int | None = None,
+    resume: str | None = None,
+    tell: Tell = tell_nobody,
+    trust_code: bool = False,
+    **settings: Any,
+) -> RunFinished:
+    """Train a net as `cnnlab train` does.
+
+    Args:
+        arch: the spec (`"cnn:width=64"`); without it and without `recipe`, `cnn`.
+        recipe: a shipped recipe's name or a file.
+        set: `"section.key=value"` strings.
+        data, epochs, batch_size, lr, seed, precision, threads: the short flags.
+        resume: a run to go on with, instead of all of the above.
+        tell: receives the events of `cnnlab.training.events`.
+        settings: fields of `cnnlab.training.settings.Settings`: out, name, device, engine, gradients, …
+
+    Returns:
+        The end of the run: `run` (its folder), `result` (as in result.json), `rows` (the metrics).
+
+    Raises:
+        CnnlabError: as the command fails; `exit_code` says with which code.
+    """
+    paths = {key: Path(value) if key in ("out", "data_dir") else value for key, value in settings.items()}
+    chosen = Settings(**paths)
+    if resume is not None:
+        return resume_run(find_run(resume, chosen.out), chosen, tell, trust_code=trust_code)
+    named: dict[str, Scalar] = {
+        "--data": data,
+        "--epochs": epochs,
+        "--batch-size": batch_size,
+        "--lr": lr,
+        "--seed": seed,
+        "--precision": precision,
+        "--threads": threads,
+    }
+    spec = parse_spec(arch) if arch is not None else None if recipe else parse_spec("cnn")
+    flags = {flag: value for flag, value in named.items() if value is not None}
+    resolved = resolve(arch=spec, recipe=recipe, settings=set, flags=flags, trust_code=trust_code)
+    return run(resolved, chosen, tell)
