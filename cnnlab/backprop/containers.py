@@ -19,7 +19,7 @@ class Sequential(Layer):
                 raise UsageError("Sequential expects layers, or one mapping of names to layers")
 
     def _describe(self) -> str:
-        return ", ".join(f"{name}: {layer}" for name, layer in self._layers.items())
+        return f"{len(self)} layers"
 
     def children(self) -> Mapping[str, Layer]:
         """The layers by name, in order."""
