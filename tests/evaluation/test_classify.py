@@ -51,6 +51,21 @@ def test_pictures_are_resized_and_turned_into_the_runs_channels(run: Path, own_w
     assert large.predictions[0].size == (40, 40)
 
 
+def test_a_coloured_picture_is_seen_by_its_luma(run: Path, own_world: Path) -> None:
+    for index, gray in enumerate(load_digits().images[:20]):
+        pixels = np.zeros((8, 8, 3), np.uint8)
+        pixels[..., 1] = np.round(gray * 255 / 16)  # green on black: nothing of it is in the red channel
+        coloured = Image.fromarray(pixels)
+        coloured.save(own_world / f"{index:02}.png")
+        coloured.convert("L").save(own_world / f"{index:02}-gray.png")
+    coloured, grays = (
+        classify(run, [Path(f"{index:02}{ending}.png") for index in range(20)], device="cpu").predictions
+        for ending in ("", "-gray")
+    )
+    assert [found.top for found in coloured] == [found.top for found in grays]
+    assert len({found.prediction for found in coloured}) > 3
+
+
 def test_top_is_sorted_and_begins_with_the_prediction(run: Path, own_world: Path) -> None:
     save_digits(own_world / "digits", 5)
     for prediction in classify(run, [Path("digits")], device="cpu").predictions:

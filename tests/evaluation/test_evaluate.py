@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import classification_report, confusion_matrix
 
 from cnnlab.errors import CheckpointError, DataError, MachineError, UsageError
-from cnnlab.evaluation import chosen
+from cnnlab.evaluation import chosen, views
 from cnnlab.evaluation import evaluate as module
 from cnnlab.evaluation.evaluate import evaluate
 from cnnlab.evaluation.opened import Changes
@@ -71,6 +71,17 @@ def test_the_document_has_the_keys_of_the_design_and_is_kept(run: Path) -> None:
     assert document["images_per_s"] > 0
     assert document["tta"]["views"] == 5  # a mirrored digit is another
     assert document["tta"]["top1"] > 0.5
+
+
+def test_a_digit_is_never_mirrored_and_a_photograph_is(
+    run: Path, picture_run: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    real = views.views
+    monkeypatch.setattr(views, "views", lambda images, flip: asked.append(flip) or real(images, flip))
+    evaluate(run, device="cpu", tta=True)
+    evaluate(picture_run[1], device="cpu", tta=True)
+    assert asked == [False, True]
 
 
 def test_what_is_written(run: Path, drawing: None) -> None:

@@ -77,6 +77,13 @@ def test_the_calibration_error_is_that_of_the_paper() -> None:
     assert found.ece > 0.01
 
 
+def test_a_bin_holds_its_upper_border_and_not_its_lower() -> None:
+    found = measures.calibration(np.array([0.01, 1 / 15, 0.07, 0.5, 0.99]), np.ones(5, bool))
+    assert np.flatnonzero(found.counts).tolist() == [0, 1, 7, 14]
+    assert found.counts[0] == 2
+    np.testing.assert_allclose(found.confidence[[1, 7, 14]], [0.07, 0.5, 0.99])
+
+
 def test_calibration_of_certainty() -> None:
     sure = measures.calibration(np.ones(4), np.array([True, True, False, True]))
     assert sure.ece == pytest.approx(0.25)

@@ -154,7 +154,7 @@ def render_classification(output: Output, result: "Classification", notices: Seq
     height, width, channels = result.image_shape
     if resized:
         kind = "gray" if channels == 1 else "RGB"
-        which = "the picture was" if len(result.predictions) == 1 else f"{len(resized)} pictures were"
+        which = "1 picture was" if len(resized) == 1 else f"{len(resized)} pictures were"
         output.say(
             Text(
                 f"note: {which} cut to the centre and resized to {width}×{height}, {kind}: "
