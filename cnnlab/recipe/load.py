@@ -1,23 +1,22 @@
 """From what was typed to a checked recipe: find, layer, validate, explain, dump."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
 from cnnlab.errors import MachineError, RecipeError, UsageError
 from cnnlab.models import ARCHITECTURES, registry
 from cnnlab.recipe import safe_yaml
+from cnnlab.recipe.faults import explain, without_none
+from cnnlab.recipe.layers import KeyPath, Layers
 from cnnlab.recipe.schema import Recipe
 from cnnlab.recipe.spec import Scalar, Spec, parse_options
-from cnnlab.text import did_you_mean, nearest, printable
-
-KeyPath = tuple[str | int, ...]
+from cnnlab.text import did_you_mean, printable
 
 # From a checkout the recipes lie beside the package, in a wheel inside it.
 _FOLDERS = (Path(__file__).parents[1] / "recipes", Path(__file__).parents[2] / "recipes")
@@ -34,43 +33,6 @@ SHORT_FLAGS: Mapping[str, KeyPath] = {
     "--skip-bad": ("data", "skip_bad"),
     "--allow-duplicates": ("data", "allow_duplicates"),
 }
-
-
-@dataclass
-class Layers:
-    """Recipe keys laid over one another, later ones winning, each with the place it came from."""
-
-    values: dict[str, Any] = field(default_factory=dict)
-    sources: dict[KeyPath, str] = field(default_factory=dict)
-    user_file: Path | None = None
-    """The recipe file that names a Python file, if one does: its code must not run unasked."""
-
-    def lay(self, path: KeyPath, value: Any, source: str) -> None:
-        """Set one key, or a whole section key by key."""
-        if isinstance(value, dict) and path in ((), ("data",), ("data", "augment"), ("train",), ("optim",), ("model",)):
-            for key, item in value.items():
-                self.lay((*path, key), item, source)
-            return
-        if path == ("model", "arch"):
-            self._change_architecture(value)
-        target = self.values
-        for key in path[:-1]:
-            target = target.setdefault(str(key), {})
-            if not isinstance(target, dict):
-                raise RecipeError(f"{source}: {_dotted(path[:-1])} is a section, received {printable(target)!r}")
-        target[str(path[-1])] = value
-        self.sources[path] = source
-        if path == ("train", "epochs"):
-            # Whoever asks for epochs means them: the floor of an earlier layer no longer counts.
-            self.values["train"].pop("min_steps", None)
-
-    def _change_architecture(self, arch: Any) -> None:
-        """Another architecture keeps only those options of the one before that it has itself."""
-        model = self.values.get("model", {})
-        if model.get("arch") in (None, arch) or not isinstance(arch, str):
-            return
-        known = set(registry.find(arch).options.model_fields)
-        self.values["model"] = {key: value for key, value in model.items() if key in known}
 
 
 def shipped() -> dict[str, Path]:
@@ -236,87 +198,19 @@ def build(layers: Layers) -> Recipe:
     try:
         options_type = registry.find(model["arch"]).options
     except UsageError as error:
-        raise RecipeError(_at(layers, ("model", "arch")) + error.message, hint=error.hint) from None
+        raise RecipeError(layers.place(("model", "arch")) + error.message, hint=error.hint) from None
     try:
-        values["model"] = options_type.model_validate(_without_none(model, options_type))
+        values["model"] = options_type.model_validate(without_none(model, options_type))
     except ValidationError as error:
-        faults += [_explain(layers, ("model",), details, options_type) for details in error.errors()]
+        faults += [explain(layers, ("model",), details, options_type) for details in error.errors()]
         values.pop("model")
     try:
-        recipe = Recipe.model_validate(_without_none(values, Recipe))
+        recipe = Recipe.model_validate(without_none(values, Recipe))
     except ValidationError as error:
-        faults += [_explain(layers, (), details, Recipe) for details in error.errors()]
+        faults += [explain(layers, (), details, Recipe) for details in error.errors()]
     if faults:
         raise RecipeError("\n".join(faults), hint="All keys with their values: cnnlab train --print-recipe")
     return recipe
-
-
-def _without_none(values: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
-    """`none` typed for a number that may be absent means absent."""
-    plain: dict[str, Any] = {}
-    for key, value in values.items():
-        known = model.model_fields.get(key)
-        if isinstance(value, dict) and known is not None and _is_section(known.annotation):
-            plain[key] = _without_none(value, known.annotation)  # type: ignore[arg-type]
-        elif value == "none" and known is not None and _admits_none(known.annotation):
-            plain[key] = None
-        else:
-            plain[key] = value
-    return plain
-
-
-def _is_section(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
-
-
-def _admits_none(annotation: Any) -> bool:
-    return type(None) in getattr(annotation, "__args__", ())
-
-
-def _explain(layers: Layers, prefix: KeyPath, details: ErrorDetails, model: type[BaseModel]) -> str:
-    """One fault in one line: place, key, what was expected, what was received."""
-    path = (*prefix, *details["loc"])
-    # Members of a union ("auto" or a number) are named in the location; the key ends before them.
-    key = tuple(part for part in path if isinstance(part, str | int) and str(part).isidentifier())
-    while len(key) > 1 and not _is_laid(layers, key):
-        key = key[:-1]
-    place = _at(layers, key)
-    if details["type"] == "extra_forbidden":
-        near = nearest(str(path[-1]), _keys_beside(path, model, len(prefix)))
-        advice = f"; did you mean {' or '.join(near)}?" if near else ""
-        valid = "" if near else f"; valid: {', '.join(_keys_beside(path, model, len(prefix)))}"
-        return f"{place}unknown key {printable(_dotted(path))}{advice}{valid}"
-    if not key or (details["type"] == "value_error" and not details["loc"]):
-        return f"{place}{details['msg'].removeprefix('Value error, ')}"
-    expected = details["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    received = json.dumps(details["input"], ensure_ascii=False, default=str)
-    return f"{place}{_dotted(key)}: expected {expected}, received {printable(received)}"
-
-
-def _keys_beside(path: KeyPath, model: type[BaseModel], skip: int) -> list[str]:
-    """The valid keys of the section that holds `path`."""
-    for key in path[skip:-1]:
-        found = model.model_fields.get(str(key))
-        if found is None or not _is_section(found.annotation):
-            break
-        model = found.annotation  # type: ignore[assignment]
-    return list(model.model_fields)
-
-
-def _is_laid(layers: Layers, path: KeyPath) -> bool:
-    return any(known[: len(path)] == path for known in layers.sources)
-
-
-def _at(layers: Layers, path: KeyPath) -> str:
-    """Where a key came from, for the start of a message."""
-    for known, source in layers.sources.items():
-        if known[: len(path)] == path and path:
-            return f"{source}: "
-    return ""
-
-
-def _dotted(path: KeyPath) -> str:
-    return ".".join(map(str, path))
 
 
 def _kind(value: Any) -> str:
@@ -330,7 +224,5 @@ def dump(recipe: Recipe) -> str:
 
 def digest(recipe: Recipe) -> str:
     """SHA-256 of the recipe's content, whatever the order in which it was written."""
-    import hashlib
-
     text = json.dumps(recipe.model_dump(), sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -49,7 +49,9 @@ def train(
     Raises:
         CnnlabError: as the command fails; `exit_code` says with which code.
     """
-    paths = {key: Path(value) if key in ("out", "data_dir") else value for key, value in settings.items()}
+    paths: dict[str, Any] = {
+        key: Path(value) if key in ("out", "data_dir") else value for key, value in settings.items()
+    }
     chosen = Settings(**paths)
     if resume is not None:
         return resume_run(find_run(resume, chosen.out), chosen, tell, trust_code=trust_code)

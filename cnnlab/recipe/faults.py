@@ -1,0 +1,63 @@
+"""What is wrong with a recipe, in words: where it stands, what was expected, what was received, what is nearest."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from cnnlab.recipe.layers import KeyPath, Layers, dotted
+from cnnlab.text import nearest, printable
+
+
+def without_none(values: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """`none` typed for a number that may be absent means absent."""
+    plain: dict[str, Any] = {}
+    for key, value in values.items():
+        known = model.model_fields.get(key)
+        if isinstance(value, dict) and known is not None and _is_section(known.annotation):
+            plain[key] = without_none(value, known.annotation)  # type: ignore[arg-type]
+        elif value == "none" and known is not None and _admits_none(known.annotation):
+            plain[key] = None
+        else:
+            plain[key] = value
+    return plain
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _admits_none(annotation: Any) -> bool:
+    return type(None) in getattr(annotation, "__args__", ())
+
+
+def explain(layers: Layers, prefix: KeyPath, details: ErrorDetails, model: type[BaseModel]) -> str:
+    """One fault in one line: place, key, what was expected, what was received."""
+    path = (*prefix, *details["loc"])
+    # Members of a union ("auto" or a number) are named in the location; the key ends before them.
+    key = tuple(part for part in path if isinstance(part, str | int) and str(part).isidentifier())
+    while len(key) > 1 and not layers.is_laid(key):
+        key = key[:-1]
+    place = layers.place(key)
+    if details["type"] == "extra_forbidden":
+        near = nearest(str(path[-1]), _keys_beside(path, model, len(prefix)))
+        advice = f"; did you mean {' or '.join(near)}?" if near else ""
+        valid = "" if near else f"; valid: {', '.join(_keys_beside(path, model, len(prefix)))}"
+        return f"{place}unknown key {printable(dotted(path))}{advice}{valid}"
+    if not key or (details["type"] == "value_error" and not details["loc"]):
+        return f"{place}{details['msg'].removeprefix('Value error, ')}"
+    expected = details["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    received = json.dumps(details["input"], ensure_ascii=False, default=str)
+    return f"{place}{dotted(key)}: expected {expected}, received {printable(received)}"
+
+
+def _keys_beside(path: KeyPath, model: type[BaseModel], skip: int) -> list[str]:
+    """The valid keys of the section that holds `path`."""
+    for key in path[skip:-1]:
+        found = model.model_fields.get(str(key))
+        if found is None or not _is_section(found.annotation):
+            break
+        model = found.annotation  # type: ignore[assignment]
+    return list(model.model_fields)

@@ -1,0 +1,251 @@
+"""`cnnlab train` as it is typed: what it prints, what it leaves, and how it fails."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SMALL = ("--arch", "mlp:depth=1,width=16", "--data", "digits", "--epochs", "2", "--threads", "1")
+
+
+def test_json_is_one_document_and_the_talk_is_elsewhere(cli):
+    ended = cli("train", *SMALL, "--json")
+    assert ended.code == 0
+    assert ended.json["data"] == "digits"
+    assert ended.json["fallback"] is False
+    assert 0.5 < ended.json["test_acc"] <= 1
+    assert "test accuracy" in ended.err
+    assert ended.json == json.loads((Path(ended.json["run"]) / "result.json").read_text())
+
+
+def test_plain_lines_without_a_terminal_fit_80_columns(cli):
+    ended = cli("train", *SMALL)
+    assert ended.code == 0
+    assert "\x1b" not in ended.out
+    lines = ended.out.splitlines()
+    epochs = [line for line in lines if line.strip().startswith(("1/2", "2/2"))]
+    assert len(epochs) == 2
+    assert all(len(line) <= 80 for line in epochs)
+    assert "cnnlab evaluate runs/" in ended.out
+
+
+def test_quiet_says_nothing(cli):
+    ended = cli("train", *SMALL, "--quiet")
+    assert (ended.code, ended.out, ended.err) == (0, "", "")
+
+
+def test_without_network_digits_stand_in_loudly(cli):
+    ended = cli("train", "--arch", "mlp:depth=1,width=16", "--epochs", "1", "--offline")
+    assert ended.code == 0
+    assert ended.out.startswith("cifar10 could not be had")
+    assert "--data cifar10" in ended.out.splitlines()[0] + ended.out.splitlines()[1]
+    run = next(Path("runs").iterdir())
+    result = json.loads((run / "result.json").read_text())
+    assert (result["data"], result["data_requested"], result["fallback"]) == ("digits", "cifar10", True)
+
+
+def test_named_data_are_never_swapped(cli, monkeypatch):
+    ended = cli("train", "--data", "cifar10", "--offline", "--json")
+    assert ended.code == 4
+    message = ended.json["error"]["message"] + str(ended.json["error"]["hint"])
+    assert "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce" in message
+    assert "https://" in message
+    monkeypatch.setenv("CNNLAB_NO_FALLBACK", "1")
+    assert cli("train", "--offline").code == 4
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--arch", "cmn"), 2, "unknown architecture 'cmn'"),
+        (("--arch", "cnn:widht=3"), 2, "did you mean width"),
+        (("--set", "train.epoks=3"), 2, "did you mean epochs"),
+        (("--recipe", "nosuch"), 2, "unknown recipe"),
+        (("--recipe", "nosuch.yaml"), 2, "no such recipe"),
+        (("--data", "digitz"), 2, "digitz"),
+        (("--epochs", "-1"), 2, "greater than or equal to 1"),
+        (("--lr", "fast"), 2, "--lr"),
+        (("--batch-size", "100000"), 2, "1293 images"),
+        (("--device", "cuda"), 4, "no device 'cuda'"),
+        (("--device", "tpu"), 2, "tpu"),
+        (("--name", "a/b"), 2, "--name"),
+        (("--out", "file/below"), 4, "a part of the path is a file"),
+        (("--resume", "nosuch"), 2, "no run"),
+        (("--resume", "last", "--epochs", "3"), 2, "--resume goes on with the run's own recipe"),
+        (("--log", "wandb"), 2, "expected tensorboard"),
+        (("--dry-run", "--input", "3x32"), 2, "expected CxHxW"),
+        (("--dry-run", "--input", "1x3x3"), 2, "at least 4x4"),
+        (("--recipe", "shared-kernel"), 2, "outputs"),
+    ],
+)
+def test_bad_input_is_told_and_leaves_nothing(cli, arguments, code, message):
+    if "--device" in arguments:
+        torch = pytest.importorskip("torch")
+        if torch.cuda.is_available():
+            pytest.skip("this machine has CUDA")
+    Path("file").write_text("")
+    data = () if "--data" in arguments or "--resume" in arguments else ("--data", "digits")
+    ended = cli("train", *data, *arguments)
+    assert ended.code == code, ended.err
+    assert message in ended.err
+    assert "Traceback" not in ended.err
+    assert not Path("runs").exists()
+
+
+def test_dry_run_shows_the_lectures_count_without_data(cli):
+    ended = cli("train", "--arch", "mlp:width=100,depth=1", "--dry-run", "--input", "3x224x224", "--json")
+    layers = ended.json["layers"]
+    assert next(layer for layer in layers if layer["type"] == "Linear")["weights"] == 15_052_800
+    assert ended.json["parameters"] == ended.json["weights"] + ended.json["biases"]
+    assert set(layers[0]) == {
+        "name", "type", "output_shape", "kernel", "stride", "receptive_field", "weights", "biases", "macs",
+    }  # fmt: skip
+    text = cli("train", "--arch", "mlp:width=100,depth=1", "--dry-run", "--input", "3x224x224").out
+    assert "15,052,800" in text
+
+
+@pytest.mark.parametrize(("recipe", "weights"), [("shared-kernel", 4), ("fully-connected", 36)])
+@pytest.mark.parametrize("given", [(), ("--input", "1x3x3")])
+def test_dry_run_of_the_tiny_recipes(cli, recipe, weights, given):
+    assert cli("train", "--recipe", recipe, "--dry-run", *given, "--json").json["weights"] == weights
+
+
+def test_dry_run_estimates_the_time_where_it_knows_the_data(cli):
+    document = cli("train", "--arch", "lenet", "--data", "digits", "--dry-run", "--json").json
+    assert document["input_shape"] == [1, 8, 8]
+    assert 0 < document["expected_minutes"] < 30
+    assert document["activation_bytes"] > 0
+
+
+def test_the_layer_table_fits_80_columns(cli, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    ended = cli("train", "--arch", "resnet:depth=14", "--dry-run")
+    assert ended.code == 0
+    assert max(map(len, ended.out.splitlines())) <= 80
+
+
+def test_print_recipe_can_be_run_again(cli):
+    printed = cli("train", "--arch", "cnn:width=8", "--lr", "0.25", "--print-recipe").out
+    Path("mine.yaml").write_text(printed)
+    again = cli("train", "--recipe", "mine.yaml", "--print-recipe").out
+    assert again == printed
+    assert "lr: 0.25" in printed
+
+
+def test_list_names_architectures_recipes_and_data(cli):
+    entries = cli("train", "--list", "--json").json
+    assert {"mlp", "lenet", "cnn", "plain", "resnet", "seq"} <= {entry["name"] for entry in entries["architectures"]}
+    assert "shared-kernel" in {entry["name"] for entry in entries["recipes"]}
+    assert {"cifar10", "fashion-mnist", "digits"} <= {entry["name"] for entry in entries["data"]}
+    assert "width=32" in cli("train", "--list").out
+
+
+def test_check_passes_a_sound_net_and_fails_a_dead_one(cli):
+    sound = cli("train", "--arch", "lenet", "--data", "digits", "--check", "--json")
+    assert sound.code == 0, sound.err
+    assert sound.json["passed"] is True
+    assert {verdict["check"] for verdict in sound.json["checks"]} == {
+        "first loss", "no dead layer", "20 images by heart",
+    }  # fmt: skip
+    deep = "mlp:depth=30,width=16,activation=sigmoid,batch_norm=false,dropout=0"
+    dead = cli("train", "--arch", deep, "--data", "digits", "--check")
+    assert dead.code == 5
+    assert "by heart" in dead.err
+    assert "FAILED" in dead.out
+    assert not Path("runs").exists()
+
+
+def test_resume_of_a_finished_run_says_so(cli):
+    run = cli("train", *SMALL, "--name", "mine", "--json").json["run"]
+    ended = cli("train", "--resume", "last", "--json")
+    assert ended.code == 0
+    assert ended.json["run"] == run
+    assert "finished already" in cli("train", "--resume", "mine").out
+
+
+def test_a_recipe_and_a_run_that_name_a_python_file_need_trust(cli):
+    Path("net.py").write_text(
+        "from pathlib import Path\nfrom torch import nn\nPath('executed').touch()\n"
+        "class Net(nn.Sequential):\n"
+        "    def __init__(self, in_channels, num_classes, image_size):\n"
+        "        super().__init__(nn.Flatten(), nn.Linear(in_channels * image_size**2, num_classes))\n"
+    )
+    Path("mine.yaml").write_text("model: {arch: 'net.py:Net'}\ntrain: {epochs: 1}\n")
+    ended = cli("train", "--recipe", "mine.yaml", "--data", "digits")
+    assert ended.code == 2
+    assert "--trust-code" in ended.err
+    assert not Path("executed").exists()
+    ended = cli("train", "--arch", "net.py:Net", "--data", "digits", "--epochs", "1", "--name", "own", "--json")
+    assert ended.code == 0, ended.err
+    assert (Path("runs/own") / "net.py").read_text() == Path("net.py").read_text()
+    Path("executed").unlink()
+    Path("runs/own/result.json").unlink()
+    assert cli("train", "--resume", "own").code == 2
+    assert not Path("executed").exists()
+    assert cli("train", "--resume", "own", "--trust-code").code == 0
+
+
+def test_a_folder_with_chinese_names_in_every_encoding(cli_process, tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 12), ("test", 3)):
+        for name, level in (("猫", 60), ("狗[/b]", 190)):
+            folder = Path("图片") / part / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = np.clip(rng.normal(level, 30, (8, 8, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+    for encoding in ("utf-8", "gbk", "ascii"):
+        ended = cli_process(
+            "train", "--arch", "mlp:depth=1,width=8", "--data", "图片", "--epochs", "2", "--batch-size", "8",
+            "--name", encoding, "--threads", "1", PYTHONIOENCODING=encoding, PYTHONWARNINGS="error",
+        )  # fmt: skip
+        assert ended.code == 0, ended.err
+        assert Path("runs", encoding, "curves.png").stat().st_size > 10_000
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_kindly_and_the_run_goes_on(cli, number, code):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cnnlab", "train", "--arch", "cnn:width=4", "--data", "digits", "--epochs", "500",
+         "--threads", "1", "--name", "long"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    metrics = Path("runs/long/metrics.jsonl")
+    deadline = time.monotonic() + 120
+    while not (metrics.exists() and len(metrics.read_text().splitlines()) >= 2):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "--resume" in err
+    assert "Traceback" not in err
+    assert not list(Path("runs/long").rglob("*.tmp"))
+
+
+def test_tensorboard_writes_event_files(cli):
+    pytest.importorskip("tensorboard")
+    ended = cli("train", *SMALL, "--log", "tensorboard", "--json")
+    assert ended.code == 0
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(Path(ended.json["run"]) / "tensorboard"))
+    events.Reload()
+    assert {"train_loss", "val_acc"} <= set(events.Tags()["scalars"])
+    assert [event.step for event in events.Scalars("val_acc")] == [1, 2]
+
+
+def test_help_has_examples(cli):
+    text = cli("train", "--help").out
+    assert "cnnlab train --arch cnn" in text
+    assert "--dry-run" in text
