@@ -7,6 +7,7 @@ of a worker depends only on the batch and the number of threads, so sums are add
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import lru_cache
 
 from threadpoolctl import ThreadpoolController
@@ -65,8 +66,10 @@ def over_batch(work: Callable[[int, int, int], None], images: int, operations: i
         return
     bounds = [images * worker // workers for worker in range(workers + 1)]
     with _controller().limit(limits=1, user_api="blas"):
+        # Each in a copy of this thread's context, which holds what NumPy does about an overflow.
         futures = [
-            _pool(_threads).submit(work, bounds[worker], bounds[worker + 1], worker) for worker in range(workers)
+            _pool(_threads).submit(copy_context().run, work, bounds[worker], bounds[worker + 1], worker)
+            for worker in range(workers)
         ]
         for future in futures:
             future.result()

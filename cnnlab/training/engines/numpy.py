@@ -63,10 +63,13 @@ class NumpyEngine:
         if batch.partners is not None:
             images = batch.share * images + (1 - batch.share) * images[batch.partners]
         try:
-            value, delta = self._objective(self.net.forward(images.astype(self.dtype, copy=False)), batch)
-            self.net.backward(delta)
+            with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused by name below
+                value, delta = self._objective(self.net.forward(images.astype(self.dtype, copy=False)), batch)
+                self.net.backward(delta)
         except NumericError as error:
             raise self._not_finite(error.message, key) from error
+        if not np.isfinite(value):
+            raise self._not_finite(f"the objective became {value}", key)
         if self.train.clip_norm is not None:
             norm = backprop.clip_grad_norm(self.net.parameters(), self.train.clip_norm)
             if not np.isfinite(norm):
