@@ -15,11 +15,18 @@ from cnnlab.imaging.plan import Box, Plan, Taps, Term
 Cut = Callable[[np.ndarray, int, int], np.ndarray]
 
 
+_LEAST_SLIDE = 16
+"""Height from which a sliding window is worth its call a row."""
+_SLIDE_ROWS = 64
+"""Rows whose sums are doubled at a time, so that they stay in the cache."""
+
+
 class Scratch:
     """Buffers of one thread, used again instead of asked from the system for each pass."""
 
     def __init__(self) -> None:
         self._free: list[np.ndarray] = []
+        self._free_ids: set[int] = set()
 
     def take(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """An array with undefined content; the buffer given back last is still in the cache, and goes first."""
@@ -27,6 +34,7 @@ class Scratch:
         for position in range(len(self._free) - 1, -1, -1):
             if self._free[position].nbytes >= size:
                 buffer = self._free.pop(position)
+                self._free_ids.remove(id(buffer))
                 break
         else:
             buffer = np.empty(size, np.uint8)
@@ -34,9 +42,10 @@ class Scratch:
 
     def give(self, array: np.ndarray) -> None:
         """Take back an array from `take`, or a view of it."""
-        owner = array if array.base is None else array.base
-        if isinstance(owner, np.ndarray) and not any(owner is buffer for buffer in self._free):
+        owner: Any = array if array.base is None else array.base
+        if id(owner) not in self._free_ids:
             self._free.append(owner)
+            self._free_ids.add(id(owner))
 
 
 def run_plan(plan: Plan, tile: np.ndarray, channels: int, stride: int, scratch: Scratch) -> np.ndarray:
@@ -75,6 +84,8 @@ def _run_term(term: Term, plan: Plan, tile: np.ndarray, channels: int, stride: i
         _sum_taps(term.plane, shifted, plane, scratch)
         return plane
 
+    if _slides(term, plan):
+        return _slide(tile, height, width, channels, plan.dtype, scratch)[::stride]
     array = tile
     for step in term.column:
         array = _replace(array, tile, run_line(step, array, cut_rows, array.shape[0], scratch), scratch)
@@ -87,6 +98,40 @@ def _run_term(term: Term, plan: Plan, tile: np.ndarray, channels: int, stride: i
     for step in term.row:
         array = _replace(array, tile, run_line(step, array, cut, array.shape[1] // channels, scratch), scratch)
     return array
+
+
+def _slides(term: Term, plan: Plan) -> bool:
+    """Whether the term is a large box whose rows' sums fit the tile's narrow numbers."""
+    height, width = plan.size
+    boxes = term.column == (Box(height),) and term.row == (Box(width),)
+    return boxes and plan.tile_dtype is not None and width <= height and height >= _LEAST_SLIDE
+
+
+def _slide(
+    tile: np.ndarray, height: int, width: int, channels: int, dtype: np.dtype, scratch: Scratch
+) -> np.ndarray:
+    """Sums of height × width neighbours: along the rows by doubling, then down the columns by a window that slides.
+
+    From one row to the next the window gains a row and loses one: two additions, however large the box.
+    """
+    cut, columns = column_cutter(channels), tile.shape[1] // channels
+    sums = scratch.take((tile.shape[0], (columns - width + 1) * channels), tile.dtype)
+    for top in range(0, tile.shape[0], _SLIDE_ROWS):
+        band = tile[top : top + _SLIDE_ROWS]
+        part = run_line(Box(width), band, cut, columns, scratch)
+        np.copyto(sums[top : top + _SLIDE_ROWS], part)
+        scratch.give(part)
+    rows = tile.shape[0] - height + 1
+    out = scratch.take((rows, sums.shape[1]), dtype)
+    np.add.reduce(sums[:height], axis=0, dtype=dtype, out=out[0])
+    change = scratch.take((rows - 1, sums.shape[1]), tile.dtype)
+    np.subtract(sums[height:], sums[: rows - 1], out=change)
+    np.copyto(out[1:], change)
+    for row in range(1, rows):
+        np.add(out[row], out[row - 1], out=out[row])
+    scratch.give(change)
+    scratch.give(sums)
+    return out
 
 
 def _replace(old: np.ndarray, tile: np.ndarray, new: np.ndarray, scratch: Scratch) -> np.ndarray:

@@ -85,7 +85,7 @@ Region = tuple[slice, slice]
 def regions(rows: Grid, columns: Grid, pixel_bytes: int) -> list[Region]:
     """The output cut into tiles of about `TILE_BYTES`, no lower than the kernel, so that little is read twice."""
     stride = rows.stride
-    height = max(8, rows.size) // stride + 1
+    height = max(8, 2 * rows.size) // stride + 1
     width = max(TILE_BYTES // ((height * stride + rows.size) * pixel_bytes * stride), (64 + columns.size) // stride, 1)
     width = -(-columns.length // max(1, round(columns.length / width)))
     height = max(height, TILE_BYTES // (width * pixel_bytes * stride * stride))
