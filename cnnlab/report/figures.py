@@ -49,7 +49,7 @@ def draw_curves(path: Path, rows: Sequence[Row], best_epoch: int, title: str) ->
     for axes in (loss, accuracy):
         axes.axvline(best_epoch, color="0.35", linewidth=1, linestyle=":", label=f"best epoch, {best_epoch}")
     loss.legend(frameon=False)
-    figure.suptitle(shown(title), parse_math=False)
+    figure.suptitle(shown(title))
     save(figure, path)
 
 
@@ -82,11 +82,10 @@ def draw_gradients(path: Path, rows: Sequence[Mapping[str, Any]], title: str) ->
         step = max(1, len(names) // 16)
         axes.set_xticks(range(0, len(names), step), [shown(name) for name in names[::step]], rotation=60, ha="right")
         for text in axes.get_xticklabels():
-            text.set_parse_math(False)
             text.set_fontsize(8)
         axes.set_ylabel(label)
         axes.set_xlabel("layer, first to last")
         plain_axes(axes)
     figure.axes[0].legend(frameon=False, fontsize=8)
-    figure.suptitle(shown(f"Gradients by layer: {title}"), parse_math=False)
+    figure.suptitle(shown(f"Gradients by layer: {title}"))
     save(figure, path)

@@ -139,6 +139,9 @@ class TrainView:
         if self.live is not None:
             self.live.update(self._table(), refresh=True)
         self._stop_live()
+        if self.started is None:  # a run that was finished already
+            for notice in self.notices:
+                self.output.say(Text(notice, style="yellow"))
         if event.reason is not None:
             self.output.say(Text(f"ended early: {event.reason}", style="yellow"))
         if not self.output.quiet:
