@@ -78,7 +78,9 @@ def resume(path: Path, settings: Settings, tell: Tell = tell_nobody, *, trust_co
     recipe = from_file(folder.recipe, trust_code=trust_code)
     if folder.result.is_file():
         tell(Notice(f"{printable(path)} is finished already: nothing to do"))
-        return RunFinished(path, read_json(folder.result), tuple(folder.rows()), None)
+        finished = RunFinished(path, read_json(folder.result), tuple(folder.rows()), None)
+        tell(finished)
+        return finished
     settings = replace(
         settings,
         engine=environment.get("engine", "torch"),
