@@ -101,6 +101,7 @@ _CONV = (
     _case("as many channels out as in", _normal(2, 3, 4, 5), 3, 3, 3, padding=1),
     _case("no bias", _normal(2, 2, 4, 5), 2, 3, 3, bias=False),
     _case("a batch beyond one chunk", _normal(50, 3, 7, 5), 3, 2, 3, padding=1),
+    _case("maps beyond one chunk, padding 2", _normal(2, 1, 22, 23), 1, 2, 3, padding=2),
 )
 
 _POOLING = (
@@ -108,6 +109,8 @@ _POOLING = (
     _case("window larger than stride, padding 1, oblong", _spread(2, 2, 7, 5), 3, stride=2, padding=1),
     _case("window smaller than stride", _spread(2, 2, 8, 7), 2, stride=3),
     _case("oblong window, stride and padding", _spread(2, 2, 5, 6), (2, 3), stride=(1, 2), padding=(1, 0)),
+    _case("padding at the sides alone", _spread(2, 2, 4, 5), (2, 3), padding=(0, 1)),
+    _case("padding 2", _spread(2, 1, 6, 5), 5, stride=2, padding=2),
     _case("stride 1", _spread(2, 2, 5, 4), 2, stride=1),
     _case("rows left over", _spread(2, 2, 5, 7), 2),
     _case("batch of 1, one channel, window as large as the input", _spread(1, 1, 3, 4), (3, 4)),

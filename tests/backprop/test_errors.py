@@ -93,6 +93,11 @@ def test_values_that_are_not_finite(layer, value):
         layer(x)
 
 
+def test_two_values_a_channel_are_enough_for_batch_norm():
+    y = backprop.BatchNorm1d(1, eps=0.0)(np.array([[1.0], [3.0]]))
+    assert y.tolist() == [[-1.0], [1.0]]
+
+
 def test_large_finite_values_are_no_error():
     x = np.full((1, 4), 3e38, np.float32)  # their sum overflows
     assert np.array_equal(backprop.Identity()(x), x)

@@ -71,6 +71,12 @@ def test_global_pooling_is_mean_pooling_with_the_whole_map_as_window(scalar, rng
     assert_allclose(layer.backward(delta), dx, rtol=1e-13)
 
 
+def test_a_window_of_more_places_than_a_byte_counts():
+    x, layer = np.arange(258.0).reshape(1, 1, 1, 258), backprop.MaxPool2d((1, 257), stride=1)
+    assert layer(x).tolist() == [[[[256.0, 257.0]]]]
+    assert np.flatnonzero(layer.backward(np.ones((1, 1, 1, 2)))).tolist() == [256, 257]
+
+
 def test_batch_norm(scalar, rng):
     layer = backprop.BatchNorm1d(3, eps=0.01, dtype=np.float64)
     layer.weight, layer.bias = rng.standard_normal(3), rng.standard_normal(3)
