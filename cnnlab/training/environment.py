@@ -30,6 +30,7 @@ def describe(prepared: Prepared) -> dict[str, Any]:
             "name": data.name,
             "requested": data.requested,
             "fallback": data.fallback,
+            "real_command": prepared.real_command,
             "fingerprint": data.fingerprint,
             "classes": list(data.classes),
             "image_shape": list(data.image_shape),

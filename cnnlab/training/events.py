@@ -33,6 +33,8 @@ class RunStarted:
     data: str
     data_requested: str
     fallback: bool
+    real_command: str | None
+    """Where digits stand in: what to type, with network, for the data that were meant."""
     images: dict[str, int]
     """Images of each part: train, val, test."""
     classes: int

@@ -192,6 +192,7 @@ class _Run:
             data=data.name,
             data_requested=data.requested,
             fallback=data.fallback,
+            real_command=prepared.real_command,
             images={name: len(part) if part is not None else 0 for name, part in parts.items()},
             classes=len(data.classes),
             image_shape=data.image_shape,

@@ -46,6 +46,13 @@ class Prepared:
     threads: int
 
     @property
+    def real_command(self) -> str | None:
+        """Where digits stand in for what was meant: the command that trains on the real thing."""
+        if not self.data.fallback:
+            return None
+        return f"cnnlab train --arch {printable(self.recipe.model.arch)} --data {self.data.requested}"
+
+    @property
     def augmentation(self) -> Augmentation:
         """What is done to training pictures."""
         augment = self.recipe.data.augment

@@ -15,7 +15,6 @@ from cnnlab.text import printable
 from cnnlab.training.events import EpochDone, Event, Loading, Notice, RunFinished, RunStarted, StepDone
 from cnnlab.training.run_folder import EpochRow
 
-REAL_THING = "cnnlab train --arch {arch} --data cifar10"
 _REFRESH_SECONDS = 0.25
 
 
@@ -85,11 +84,10 @@ class TrainView:
         self.started, self.rows = event, list(event.rows)
         self.best = _best_epoch(self.rows)
         if event.fallback:
-            real = REAL_THING.format(arch=event.arch)
             self.output.say(
                 Text(
                     f"{event.data_requested} could not be had: training on the built-in {event.data} instead. "
-                    f"The real thing, with network: {real}",
+                    f"The real thing, with network: {event.real_command}",
                     style="bold yellow",
                 )
             )

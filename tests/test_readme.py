@@ -1,0 +1,47 @@
+"""What the README and the helps tell people to type is understood by the commands (parsed, not run)."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.exceptions import TyperException
+from typer.main import get_command
+
+from cnnlab.cli.app import app
+from cnnlab.cli.compare import compare
+from cnnlab.cli.evaluate import evaluate
+from cnnlab.cli.filter import filter_command
+from cnnlab.cli.gradcheck import gradcheck
+from cnnlab.cli.train import train
+
+README = Path(__file__).parents[1] / "README.md"
+HELPED = (train, compare, evaluate, gradcheck, filter_command)
+
+
+def typed_lines(text: str) -> list[str]:
+    """The lines that begin with `cnnlab `, the remark after two spaces or more cut off."""
+    lines = re.findall(r"^(?:\s*|\$ )cnnlab (\S.*)$", text, flags=re.MULTILINE)
+    return [re.split(r"\s{2,}", line)[0] for line in lines]
+
+
+def examples() -> list[str]:
+    blocks = re.findall(r"```\w*\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    lines = [line for block in blocks for line in typed_lines(block)]
+    lines += [line for command in HELPED for line in typed_lines(command.__doc__ or "")]
+    return sorted(set(lines))
+
+
+def test_there_are_examples():
+    assert len(examples()) > 15
+
+
+@pytest.mark.parametrize("line", examples())
+def test_an_example_is_understood(line):
+    name, *arguments = shlex.split(line)
+    group = get_command(app)
+    command = group.commands[name]
+    try:
+        command.make_context(name, arguments)
+    except TyperException as error:
+        pytest.fail(f"cnnlab {line}: {error.format_message()}")
