@@ -15,8 +15,9 @@ from cnnlab.imaging.passes import Scratch, column_cutter, cut_rows, run_line, ru
 from cnnlab.imaging.plan import Box, Plan, make_plan
 from cnnlab.imaging.tiles import Grid, Pad, Region, each_thread, fill, make_grid, regions
 
-TileSink = Callable[[np.ndarray, Region, Scratch], None]
-"""Receives a tile of the response before scale and offset, (rows, columns, channels), and where it belongs."""
+Range = tuple[float, float]
+TileSink = Callable[[np.ndarray, Region, Scratch, Range], None]
+"""Receives a tile of the response before scale and offset, (rows, columns, channels), where it belongs, its range."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +82,9 @@ class Correlation:
             scratch, low, high = Scratch(), np.inf, -np.inf
             for region in shared:
                 response = self._respond(region, scratch)
-                low, high = min(low, float(response.min())), max(high, float(response.max()))
-                sink(response, region, scratch)
+                least, most = float(response.min()), float(response.max())
+                low, high = min(low, least), max(high, most)
+                sink(response, region, scratch, (least, most))
                 scratch.give(response)
             return low, high
 
@@ -213,7 +215,7 @@ def correlate(
     job = Correlation(plane, kernel.flipped() if flip else kernel, pad, stride)
     out = np.empty(job.shape)
 
-    def keep(response: np.ndarray, region: Region, scratch: Scratch) -> None:
+    def keep(response: np.ndarray, region: Region, scratch: Scratch, ends: Range) -> None:
         np.multiply(response, job.scale, out=out[region], dtype=np.float64)
 
     job.run(keep, threads)

@@ -107,9 +107,7 @@ def _slides(term: Term, plan: Plan) -> bool:
     return boxes and plan.tile_dtype is not None and width <= height and height >= _LEAST_SLIDE
 
 
-def _slide(
-    tile: np.ndarray, height: int, width: int, channels: int, dtype: np.dtype, scratch: Scratch
-) -> np.ndarray:
+def _slide(tile: np.ndarray, height: int, width: int, channels: int, dtype: np.dtype, scratch: Scratch) -> np.ndarray:
     """Sums of height × width neighbours: along the rows by doubling, then down the columns by a window that slides.
 
     From one row to the next the window gains a row and loses one: two additions, however large the box.

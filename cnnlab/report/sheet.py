@@ -180,7 +180,7 @@ def _draw_histogram(axes: "Axes", result: Filtered) -> None:
     lock = threading.Lock()
     job = result.job
 
-    def count(tile: np.ndarray, region: Region, scratch: Scratch) -> None:
+    def count(tile: np.ndarray, region: Region, scratch: Scratch, ends: tuple[float, float]) -> None:
         found = np.histogram(tile.astype(np.float64) * job.scale + job.kernel.offset, edges)[0]
         with lock:
             counts[:] += found

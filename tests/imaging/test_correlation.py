@@ -68,7 +68,7 @@ def skip_where_nothing_fits(pixels: np.ndarray, matrix: np.ndarray, pad: Pad) ->
     return pad == "none" and (matrix.shape[0] > pixels.shape[0] or matrix.shape[1] > pixels.shape[1])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(pictures, matrices(whole=True), st.sampled_from(PADS), st.integers(1, 4))
 def test_whole_kernels_are_exact(pixels: np.ndarray, matrix: np.ndarray, pad: Pad, stride: int) -> None:
     if skip_where_nothing_fits(pixels, matrix, pad):
@@ -79,7 +79,7 @@ def test_whole_kernels_are_exact(pixels: np.ndarray, matrix: np.ndarray, pad: Pa
     np.testing.assert_array_equal(picture, np.clip(np.rint(expected), 0, 255))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(pictures, matrices(whole=False), st.sampled_from(PADS), st.integers(1, 4))
 def test_float_kernels_are_within_one_level_and_one_in_100000(
     pixels: np.ndarray, matrix: np.ndarray, pad: Pad, stride: int
