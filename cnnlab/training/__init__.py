@@ -1,4 +1,5 @@
-"""Training: `loop` runs, `prepare` gets ready, `engines` compute, `run_folder` and `checkpoint` keep.
+"""Training: `prepare` gets ready, `loop` begins or goes on, `run` runs, `engines` compute,
+`run_folder` and `checkpoint` keep.
 
 Nothing is imported here: `run_folder` and `checkpoint` serve commands that never need torch.
 """

@@ -7,10 +7,10 @@ from typing import Any
 from cnnlab.recipe.load import resolve
 from cnnlab.recipe.spec import Scalar, parse_spec
 from cnnlab.training.events import RunFinished
-from cnnlab.training.loop import Tell
 from cnnlab.training.loop import resume as resume_run
 from cnnlab.training.loop import train as run
 from cnnlab.training.prepare import tell_nobody
+from cnnlab.training.run import Tell
 from cnnlab.training.run_folder import find_run
 from cnnlab.training.settings import Settings
 

@@ -22,8 +22,8 @@ from torch.utils.data import DataLoader, Dataset
 from cnnlab.data import DataSet, Part, load
 from cnnlab.recipe.load import resolve
 from cnnlab.recipe.spec import parse_spec
-from cnnlab.training.loop import Progress, _Run
 from cnnlab.training.prepare import build_net, prepare
+from cnnlab.training.run import Progress, Run
 from cnnlab.training.run_folder import RunFolder
 from cnnlab.training.settings import Settings
 
@@ -53,9 +53,9 @@ def cnnlab_epoch(images: np.ndarray, labels: np.ndarray) -> Callable[[], float]:
     part = Part(images, labels)
     classes = tuple(map(str, range(10)))
     data = DataSet("bench", classes, part, None, part.take(np.arange(10)), True, "0" * 64)
-    run = _Run(prepare(recipe(), Settings(), data), RunFolder(Path()), Progress(), lambda event: None)
+    run = Run(prepare(recipe(), Settings(), data), RunFolder(Path()), Progress(), lambda event: None)
     epochs = iter(range(1, 1000))
-    return lambda: run._epoch(next(epochs)).images_per_s
+    return lambda: run.epoch(next(epochs)).images_per_s
 
 
 class TutorialData(Dataset):
