@@ -6,12 +6,13 @@ The Python door, with the commands' meaning: `cnnlab.train(arch="cnn", data="dig
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["evaluate", "filter_image", "train"]
+__all__ = ["evaluate", "filter_image", "gradcheck", "train"]
 
 _DOORS = {
     "train": "cnnlab.training.door",
     "evaluate": "cnnlab.evaluation.evaluate",
     "filter_image": "cnnlab.imaging.filtering",
+    "gradcheck": "cnnlab.gradient_check",
 }
 
 

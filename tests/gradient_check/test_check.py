@@ -163,6 +163,12 @@ def test_names_are_found_whatever_their_case():
         gradcheck(seed=-1)
 
 
+def test_the_python_door():
+    import cnnlab
+
+    assert cnnlab.gradcheck(["Tanh"]).passed
+
+
 def test_the_seed_decides_everything():
     first, again, other = (gradcheck(["Linear"], seed=seed).document() for seed in (3, 3, 4))
     assert first == again
