@@ -34,12 +34,13 @@ def filter_command(
         str | None,
         typer.Option(
             metavar="reflect|zero|edge|wrap|none",
-            help="The picture beyond its edge. [default: reflect; none for pools]",
+            help="The picture beyond its edge. Reflect unless said; none for pools.",
             rich_help_panel=_KERNEL,
         ),
     ] = None,
     stride: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Positions 0, N, 2N, … [default: 1]", rich_help_panel=_KERNEL)
+        int | None,
+        typer.Option(min=1, metavar="N", help="Positions 0, N, 2N, …; 1 unless said.", rich_help_panel=_KERNEL),
     ] = None,
     channels: Annotated[
         str,
@@ -52,7 +53,7 @@ def filter_command(
         str | None,
         typer.Option(
             metavar="clip|abs|signed|scale",
-            help="How responses become grey levels. [default: abs where the kernel sums to 0, else clip]",
+            help="How responses become grey levels. Unless said, abs where the kernel sums to 0, else clip.",
             rich_help_panel=_OUTPUT,
         ),
     ] = None,
@@ -66,7 +67,7 @@ def filter_command(
         bool, typer.Option("--sheet", help="Also write IMAGE-sheet.png, for a slide.", rich_help_panel=_OUTPUT)
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite other files.", rich_help_panel=_OUTPUT)] = False,
-    threads: Annotated[int | None, typer.Option(min=1, metavar="N", help="[default: all cores]")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, metavar="N", help="Threads; all cores unless said.")] = None,
     out: Annotated[str, typer.Option(metavar="DIR", help="Where learnt kernels' runs are.")] = "runs",
     json: Json = False,
     quiet: Quiet = False,
