@@ -43,9 +43,9 @@ def draw_blocks(axes: "Axes", blocks: list[Block], caption: str) -> None:
     figure = axes.get_figure()
     assert figure is not None
     inches = (box.width * figure.get_figwidth(), box.height * figure.get_figheight())  # type: ignore[union-attr]
-    lines = caption.count("\n") + 1
-    note = min(12.0, 5.0 + 4 * inches[1])  # points
-    room = inches[1] - (lines * note * 1.35 + 8) / 72
+    lines = caption.split("\n")
+    note = min(12.0, 5.0 + 4 * inches[1], inches[0] * 72 / (0.58 * max(map(len, lines))))  # points
+    room = inches[1] - (len(lines) * note * 1.35 + 8) / 72
     cell = min(inches[0] / width, room / height, 0.62)  # inches
     axes.set_axis_off()
     axes.set_xlim(0, inches[0])
