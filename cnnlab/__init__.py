@@ -11,7 +11,7 @@ __all__ = ["evaluate", "filter_image", "gradcheck", "train"]
 _DOORS = {
     "train": "cnnlab.training.door",
     "evaluate": "cnnlab.evaluation.evaluate",
-    "filter_image": "cnnlab.imaging.filtering",
+    "filter_image": "cnnlab.imaging.applying",
     "gradcheck": "cnnlab.gradient_check",
 }
 
