@@ -24,18 +24,6 @@ class _Residual(nn.Module):
         return torch.add(self.body(x), kept)
 
 
-class _Mask(nn.Module):
-    """Dropout with the mask that the hand-derived layer drew."""
-
-    def __init__(self, layer: backprop.Dropout) -> None:
-        super().__init__()
-        self._layer = layer
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        mask = self._layer.forward(np.ones(tuple(x.shape)))
-        return x * torch.from_numpy(mask)
-
-
 class _Loss(nn.Module):
     def __init__(self, subject: LossAtTarget) -> None:
         super().__init__()
@@ -69,7 +57,7 @@ def _module(layer: Any) -> nn.Module:
         case backprop.Residual():
             return _Residual(twin(layer.body), None if layer.shortcut is None else twin(layer.shortcut))
         case backprop.Dropout():
-            return _Mask(layer)
+            return Dropout(layer.p)
         case backprop.Linear():
             return nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None)
         case backprop.Conv2d():
