@@ -214,11 +214,29 @@ def test_a_folder_with_chinese_names_in_every_encoding(cli_process, tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_stops_kindly_and_the_run_goes_on(cli, number, code):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cnnlab", "train", "--arch", "cnn:width=4", "--data", "digits", "--epochs", "500",
-         "--threads", "1", "--name", "long"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    # A child inherits an ignored Ctrl-C, as jobs in the background have it; one with a handler starts with the default.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cnnlab", "train", "--arch", "cnn:width=4", "--data", "digits", "--epochs", "500",
+             "--threads", "1", "--name", "long"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        try:
+            err = _stop_after_two_epochs(process, number)
+        finally:
+            process.kill()
+    assert process.returncode == code
+    assert "--resume" in err
+    assert "Traceback" not in err
+    assert not list(Path("runs/long").rglob("*.tmp"))
+
+
+def _stop_after_two_epochs(process, number):
+    """Send the signal once two epochs are saved; what the process then says on stderr."""
     metrics = Path("runs/long/metrics.jsonl")
     deadline = time.monotonic() + 120
     while not (metrics.exists() and len(metrics.read_text().splitlines()) >= 2):
@@ -226,11 +244,7 @@ def test_a_signal_stops_kindly_and_the_run_goes_on(cli, number, code):
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert "--resume" in err
-    assert "Traceback" not in err
-    assert not list(Path("runs/long").rglob("*.tmp"))
+    return process.communicate(timeout=60)[1]
 
 
 def test_tensorboard_writes_event_files(cli):
