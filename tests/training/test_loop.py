@@ -235,7 +235,7 @@ def test_init_from_starts_with_the_best_weights(train_digits):
     begun = train_digits(net, "optim.lr=1e-12", epochs=1, init_from=run)
     best = max(row.val_acc for row in RunFolder(run).rows())
     assert begun.rows[0].val_acc == best
-    with pytest.raises(CheckpointError, match="lacks .conv1.weight"):
+    with pytest.raises(CheckpointError, match=r"lacks .conv1\.weight"):
         train_digits(CNN, epochs=1, init_from=run)
 
 
