@@ -4,14 +4,15 @@ Measured by one forward pass over shapes alone (the meta device), so that it nee
 function that torch is asked for is seen on its way, and what an output sees of the image follows from its inputs.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode, resolve_name
+from torch.overrides import TorchFunctionMode
 
 Pair = tuple[int, int]
 
@@ -105,6 +106,26 @@ def layer_table(net: nn.Module, input_shape: tuple[int, int, int]) -> LayerTable
     return LayerTable(input_shape, tuple(tracer.rows), weights, biases, tracer.macs, tracer.elements)
 
 
+@contextlib.contextmanager
+def without_weights() -> Iterator[None]:
+    """Nets built inside are outlines on the meta device: shapes without memory, and no initial weights drawn.
+
+    Drawing would be in vain, and on that device it imports the compiler, which takes longer than all the rest.
+    """
+    with torch.device("meta"), _NoDrawing():
+        yield
+
+
+class _NoDrawing(TorchFunctionMode):
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        # Tensor.uniform_ and normal_, and the initialisers of torch.nn.init, which are named after them.
+        if getattr(function, "__name__", "").endswith(("uniform_", "normal_")):
+            return args[0] if args else (kwargs or {})["tensor"]
+        return function(*args, **(kwargs or {}))
+
+
 @dataclass
 class _Running:
     """A layer while it runs."""
@@ -186,7 +207,15 @@ class _Tracer(TorchFunctionMode):
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        output = function(*args, **(kwargs or {}))
+        if getattr(function, "__name__", "") in _ELEMENTWISE and args[0].is_meta:
+            # "Computed" on the meta device they import the compiler, which takes longer than all the rest.
+            output: Any = torch.empty_like(args[0])
+        elif getattr(function, "__name__", "") == "linear" and args[0].is_meta:
+            output = args[0].new_empty((*args[0].shape[:-1], args[1].shape[0]))
+            if args[0].shape[-1] != args[1].shape[1]:
+                raise RuntimeError(f"a linear layer of {args[1].shape[1]} inputs received {args[0].shape[-1]}")
+        else:
+            output = function(*args, **(kwargs or {}))
         if isinstance(output, Tensor | tuple | list):
             self._follow(function, args, kwargs or {}, output)
         return output
@@ -196,7 +225,7 @@ class _Tracer(TorchFunctionMode):
         before = self.windows(inputs)
         if before is None:
             return
-        name = (resolve_name(function) or "").rpartition(".")[2]
+        name = getattr(function, "__name__", "")
         for result in _tensors([output]):
             if name in _SLIDING:
                 after = self._slide(_SLIDING[name](args, kwargs), before, inputs, result)
@@ -286,6 +315,8 @@ _SLIDING: Mapping[str, Callable[[tuple[Any, ...], Mapping[str, Any]], _Sliding]]
     "boolean_dispatch": _max_pool2d,
     "avg_pool2d": _pool2d,
 }
+_ELEMENTWISE = frozenset({"batch_norm", "relu", "sigmoid", "tanh", "gelu", "silu"})
+"""Functions whose output is shaped as their first argument."""
 _PRODUCTS = frozenset({"linear", "matmul", "mm", "bmm", "addmm"})
 
 

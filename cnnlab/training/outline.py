@@ -1,5 +1,6 @@
 """`--dry-run`: what a net is made of and what training it would take, without training it."""
 
+import contextlib
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 from cnnlab.errors import UsageError
 from cnnlab.models import registry
 from cnnlab.models.options import SeqOptions
-from cnnlab.models.table import LayerTable, layer_table
+from cnnlab.models.table import LayerTable, layer_table, without_weights
 from cnnlab.recipe.schema import Recipe
 from cnnlab.text import printable
 from cnnlab.training import device as devices
@@ -99,7 +100,7 @@ def outline(
     if train_images is not None and train_images >= size:
         epochs = max(epochs, -(-recipe.train.min_steps // (train_images // size)))
     rate = None
-    if table.macs * PROBE_IMAGES <= PROBE_MACS and table.parameters <= 50_000_000:
+    if table.macs * PROBE_IMAGES <= PROBE_MACS and table.parameters <= 10_000_000:
         rate = _measure(recipe, input_shape, classes, device, precision)
     return Outline(
         recipe.model.arch, table, classes, size, table.activation_elements * size * element, rate, epochs, train_images
@@ -124,8 +125,7 @@ def parse_shape(text: str) -> tuple[int, int, int]:
 def _count(recipe: Recipe, input_shape: tuple[int, int, int], classes: int) -> LayerTable:
     """The layer table, without memory for the weights where the net is our own or torchvision's."""
     channels, height, width = input_shape
-    device = "cpu" if registry.is_user_file(recipe.model.arch) else "meta"
-    with torch.device(device):
+    with contextlib.nullcontext() if registry.is_user_file(recipe.model.arch) else without_weights():
         net = registry.build(recipe.model, channels, classes, (height, width))
     try:
         return layer_table(net, input_shape)

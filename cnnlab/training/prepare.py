@@ -122,9 +122,11 @@ def build_net(recipe: Recipe, input_shape: tuple[int, int, int], classes: int) -
     """
     import torch
 
+    from cnnlab.models.table import without_weights
+
     channels, height, width = input_shape
     if not registry.is_user_file(recipe.model.arch):
-        with torch.device("meta"):
+        with without_weights():
             outline = registry.build(recipe.model, channels, classes, (height, width))
         parameters = sum(parameter.numel() for parameter in outline.parameters())
         if parameters > MAX_PARAMETERS:
