@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from cnnlab.data import DataSet
 from cnnlab.errors import CheckpointError
 from cnnlab.files import write_atomically
 from cnnlab.models.registry import is_user_file
@@ -18,18 +19,19 @@ from cnnlab.training.run_folder import RunFolder, create, read_json, write_json
 from cnnlab.training.settings import Settings
 
 
-def train(recipe: Recipe, settings: Settings, tell: Tell = tell_nobody) -> RunFinished:
+def train(recipe: Recipe, settings: Settings, tell: Tell = tell_nobody, *, data: DataSet | None = None) -> RunFinished:
     """Train from the beginning: load, prepare, run to the end.
 
     Args:
         recipe: the experiment.
         settings: where, on what, what to record.
         tell: receives every event, in this thread.
+        data: the recipe's data set where the caller has it in memory already.
 
     Raises:
         CnnlabError: see the classes in cnnlab.errors; nothing is left behind if it fails before the first step.
     """
-    prepared = prepare(recipe, settings, load_data(recipe, settings, tell))
+    prepared = prepare(recipe, settings, data or load_data(recipe, settings, tell))
     if settings.init_from is not None:
         _start_from(prepared, settings.init_from)
     folder = create(
@@ -40,8 +42,17 @@ def train(recipe: Recipe, settings: Settings, tell: Tell = tell_nobody) -> RunFi
     return Run(prepared, folder, Progress(), tell).to_the_end()
 
 
-def resume(path: Path, settings: Settings, tell: Tell = tell_nobody, *, trust_code: bool = False) -> RunFinished:
+def resume(
+    path: Path,
+    settings: Settings,
+    tell: Tell = tell_nobody,
+    *,
+    trust_code: bool = False,
+    data: DataSet | None = None,
+) -> RunFinished:
     """Go on with a run after the last epoch that it saved; its end is that of a run that was never stopped.
+
+    `data` is the run's data set where the caller has it in memory already.
 
     Raises:
         CheckpointError: no whole checkpoint, or other data than the run's.
@@ -60,7 +71,7 @@ def resume(path: Path, settings: Settings, tell: Tell = tell_nobody, *, trust_co
         gradients=environment.get("gradients", False),
         test=environment.get("test", True),
     )
-    data = load_data(recipe, settings, tell)
+    data = data or load_data(recipe, settings, tell)
     saved = environment.get("data", {})
     if saved.get("fingerprint") != data.fingerprint:
         raise CheckpointError(
