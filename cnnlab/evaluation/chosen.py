@@ -6,12 +6,12 @@ from typing import Literal
 
 import numpy as np
 
-from cnnlab.data import DataSet, Part, split
+from cnnlab.data import DataSet, Part
 from cnnlab.errors import DataError, UsageError
 from cnnlab.evaluation.opened import OpenRun
 from cnnlab.text import printable
 from cnnlab.training.events import Event, Notice
-from cnnlab.training.prepare import load_data
+from cnnlab.training.prepare import divide, load_data
 from cnnlab.training.settings import Settings
 
 SplitName = Literal["test", "val", "train"]
@@ -78,11 +78,7 @@ def _load(run: OpenRun, other: bool, settings: Settings, tell: Callable[[Event],
 def _part(run: OpenRun, data: DataSet, split_name: SplitName) -> Part:
     if split_name == "test":
         return data.test
-    fraction = run.recipe.data.val_fraction
-    if data.val is not None or fraction == 0:
-        train, val = data.train, data.val
-    else:
-        train, val = split(data.train, fraction, run.recipe.seed)
+    train, val = divide(run.recipe, data)
     if split_name == "train":
         return train
     if val is None:

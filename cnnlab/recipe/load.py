@@ -156,7 +156,9 @@ def _lay_spec(layers: Layers, spec: Spec, *, keep: bool) -> None:
             raise UsageError(error.message, hint=did_you_mean(spec.name, names)) from None
         layers.lay(("model", "arch"), spec.name, source)
     for key, value in spec.options.items():
-        path = tuple(key.split(".")) if "." in key else ("model", key)
+        # A seed is no option of any family; a user's own class may have one.
+        top = key == "seed" and not registry.is_user_file(spec.name)
+        path = tuple(key.split(".")) if "." in key else (key,) if top else ("model", key)
         layers.lay(path, value, source)
 
 

@@ -39,6 +39,8 @@ class DataSection(Section):
     """A data set's name, a folder or an archive; none: CIFAR-10, or digits where it cannot be had."""
     val_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Part of the training set that is kept for validation, stratified by class; 0: no validation."""
+    split_seed: Annotated[int, Field(ge=0, le=2**53)] | None = None
+    """Seed of that choice alone, so that nets of different seeds share a split; none: the run's seed."""
     image_size: Annotated[int, Field(ge=1, le=4096)] | None = None
     """Pixels to which pictures are resized, square; none: all must agree."""
     skip_bad: bool = False
@@ -104,6 +106,11 @@ class Recipe(Section):
     """Of initial weights, split, order, augmentation and dropout."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """CPU threads; none: all cores."""
+
+    @property
+    def split_seed(self) -> int:
+        """The seed by which the validation part is chosen."""
+        return self.seed if self.data.split_seed is None else self.data.split_seed
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":

@@ -100,11 +100,8 @@ def prepare(recipe: Recipe, settings: Settings, data: DataSet) -> Prepared:
     if settings.tensorboard:
         require_tensorboard()
     threads = _set_threads(recipe, settings.engine)
-    if data.val is not None or recipe.data.val_fraction == 0:
-        train, val = data.train, data.val
-    else:
-        train, val = split(data.train, recipe.data.val_fraction, recipe.seed)
-    recipe = _resolve(recipe, data, len(train))
+    train, val = divide(recipe, data)
+    recipe = resolve_for(recipe, data, len(train))
     measured = sample(train, len(val) if val is not None else max(1, len(train) // 10), recipe.seed)
     mean, std = level_statistics(train.images)
     height, width, channels = data.image_shape
@@ -112,6 +109,13 @@ def prepare(recipe: Recipe, settings: Settings, data: DataSet) -> Prepared:
     table = layer_table(net, (channels, height, width))
     engine = make_engine(recipe, settings, net, mean, std)
     return Prepared(recipe, settings, data, train, val, measured, mean, std, table, engine, threads)
+
+
+def divide(recipe: Recipe, data: DataSet) -> tuple[Part, Part | None]:
+    """The parts to train on and to validate with, as the recipe divides the data."""
+    if data.val is not None or recipe.data.val_fraction == 0:
+        return data.train, data.val
+    return split(data.train, recipe.data.val_fraction, recipe.split_seed)
 
 
 def build_net(recipe: Recipe, input_shape: tuple[int, int, int], classes: int) -> Any:
@@ -185,8 +189,8 @@ def _set_threads(recipe: Recipe, engine: EngineName) -> int:
     return threads
 
 
-def _resolve(recipe: Recipe, data: DataSet, train_images: int) -> Recipe:
-    """Write out what depended on the data: name, `auto` augmentation, epochs for the least number of steps."""
+def resolve_for(recipe: Recipe, data: DataSet, train_images: int) -> Recipe:
+    """A run's recipe: written out is what depends on the data: name, `auto`, epochs for the least number of steps."""
     height, width, _ = data.image_shape
     augment, train = recipe.data.augment, recipe.train
     if train.batch_size > train_images:
