@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cnnlab.report.style import BLUE, GREEN, RED, new_figure, plain_axes, save, shown
+from cnnlab.report.style import BLUE, GREEN, RED, new_figure, plain_axes, save, shortened, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,27 +65,37 @@ def draw_gradients(path: Path, rows: Sequence[Mapping[str, Any]], title: str) ->
     """RMS of δ and of ∂J/∂w by layer, one line an epoch from light (before training) to dark, logarithmic."""
     figure = new_figure(11, 4.6)
     epochs = sorted({row["epoch"] for row in rows})
-    chosen = [epochs[round(index * (len(epochs) - 1) / 5)] for index in range(6)] if len(epochs) > 6 else epochs
-    names = [row["layer"] for row in rows if row["epoch"] == epochs[0]] if epochs else []
-    from matplotlib import colormaps
-
     for axes, key, label in zip(
         figure.subplots(1, 2), ("delta_rms", "weight_rms"), ("RMS of δ", "RMS of ∂J/∂w"), strict=True
     ):
-        for number, epoch in enumerate(chosen):
-            values = [row[key] or float("nan") for row in rows if row["epoch"] == epoch]
-            colour = colormaps["cividis_r"](0.15 + 0.85 * number / max(1, len(chosen) - 1))
-            when = "before training" if epoch == 0 else f"after epoch {epoch}"
-            axes.plot(range(len(values)), values, marker="o", markersize=4, color=colour, label=when)
-        if any(row[key] > 0 for row in rows):
-            axes.set_yscale("log")
-        step = max(1, len(names) // 16)
-        axes.set_xticks(range(0, len(names), step), [shown(name) for name in names[::step]], rotation=60, ha="right")
-        for text in axes.get_xticklabels():
-            text.set_fontsize(8)
+        by_layer(axes, rows, key, some_of(epochs))
         axes.set_ylabel(label)
         axes.set_xlabel("layer, first to last")
-        plain_axes(axes)
     figure.axes[0].legend(frameon=False, fontsize=8)
     figure.suptitle(shown(f"Gradients by layer: {title}"))
     save(figure, path)
+
+
+def by_layer(axes: "Axes", rows: Sequence[Mapping[str, Any]], key: str, epochs: Sequence[int], ticks: int = 16) -> None:
+    """`key` of the rows by layer, a line for each of the epochs that they have, logarithmic where it can be."""
+    from matplotlib import colormaps
+
+    first = min((row["epoch"] for row in rows), default=0)
+    names = [row["layer"] for row in rows if row["epoch"] == first]
+    for number, epoch in enumerate(epochs):
+        values = [row[key] or float("nan") for row in rows if row["epoch"] == epoch]
+        colour = colormaps["cividis_r"](0.15 + 0.85 * number / max(1, len(epochs) - 1))
+        when = "before training" if epoch == 0 else f"after epoch {epoch}"
+        axes.plot(range(len(values)), values, marker="o", markersize=4, color=colour, label=when)
+    if any(row[key] > 0 for row in rows):
+        axes.set_yscale("log")
+    step = max(1, -(-len(names) // ticks))
+    labels = [shortened(name, 24) for name in names[::step]]
+    axes.set_xticks(range(0, len(names), step), labels, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
+    plain_axes(axes)
+
+
+def some_of(epochs: Sequence[int]) -> list[int]:
+    """At most six of the epochs, evenly spread, with the first and the last."""
+    last = len(epochs) - 1
+    return [epochs[round(index * last / 5)] for index in range(6)] if last > 5 else list(epochs)

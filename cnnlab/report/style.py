@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.ft2font import FT2Font
 
-BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PURPLE = (
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PURPLE, WINE = (
     "#000000",
     "#e69f00",
     "#56b4e9",
@@ -25,17 +25,16 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PURPLE = (
     "#0072b2",
     "#d55e00",
     "#cc79a7",
+    "#882255",
 )
-"""Okabe and Ito's colours, told apart by colour-blind readers too."""
+"""Okabe and Ito's colours and Tol's wine, told apart by colour-blind readers too."""
 
-COLOURS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, BLACK)
+COLOURS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, BLACK, WINE)
 """For one line after another; yellow is too light for a line."""
 
-LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 1)))
-"""The line style that goes with each colour, so that lines are told apart in gray print."""
-
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-"""The marker that goes with each colour."""
+"""The marker that goes with each line, so that lines are told apart in gray print; one fewer than the colours, so that
+a colour that comes again comes with another marker."""
 
 DPI = 144
 
