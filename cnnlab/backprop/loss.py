@@ -44,7 +44,10 @@ class Loss:
         if target.ndim == 1 and target.dtype.kind in "iu":
             target = _one_hot(self, target, output)
         if target.shape != output.shape:
-            raise ShapeError(f"{self} expects a target of shape {output.shape} or (N,), received {target.shape}")
+            raise ShapeError(
+                f"{self} expects a target of shape {output.shape}, or {len(output)} class numbers as integers; "
+                f"received {target.dtype} {target.shape}"
+            )
         if not np.isfinite(target).all():
             raise NumericError(f"{self} received a target of shape {target.shape} that is not finite")
         return target.astype(output.dtype, copy=False)

@@ -239,8 +239,8 @@ _HALF_SQUARED = (
 _CROSS_ENTROPY = (
     _built("labels", _normal(4, 5), _loss(backprop.CrossEntropyLoss, _labels(4, 5))),
     _built(
-        "batch of 1, large logits",
-        lambda rng: rng.uniform(-3, 3, (1, 3)),
+        "batch of 1, logits whose exponential overflows",
+        lambda rng: 1000 + rng.uniform(-3, 3, (1, 3)),
         _loss(backprop.CrossEntropyLoss, _labels(1, 3)),
     ),
     _built("label smoothing", _normal(4, 5), _loss(_smoothed, _labels(4, 5))),

@@ -51,6 +51,7 @@ def compare(layer, twin, x):
     assert list(layer.state_dict()) == list(state)
     for name, array in layer.state_dict().items():
         assert_allclose(array, state[name].numpy(), err_msg=name, **close)
+        assert array.dtype == state[name].numpy().dtype, name
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -67,6 +68,90 @@ def test_layer(name, training, dtype):
     layer.train(training)
     twin.train(training)
     compare(layer, twin, np.random.default_rng(0).standard_normal(shape).astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", LAYERS)
+def test_input_and_delta_are_left_as_they_are(name, training, dtype):
+    arguments, shape = LAYERS[name]
+    rng = np.random.default_rng(0)
+    layer = getattr(backprop, name)(*arguments).train(training)
+    x = rng.standard_normal(shape).astype(dtype)
+    given = x.copy()
+    delta = rng.standard_normal(layer(x).shape).astype(dtype)
+    upstream = delta.copy()
+    layer.backward(delta)
+    assert np.array_equal(x, given)
+    assert np.array_equal(delta, upstream)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_gradients_are_of_the_last_backward_alone(name):
+    arguments, shape = LAYERS[name]
+    rng = np.random.default_rng(0)
+    layer, x = getattr(backprop, name)(*arguments), rng.standard_normal(shape)
+    delta = rng.standard_normal(layer(x).shape)
+    below = layer.backward(delta)
+    first = {key: grad.copy() for key, grad in layer.grads.items()}
+    assert np.array_equal(layer.backward(delta), below)
+    for key, grad in layer.grads.items():
+        assert np.array_equal(grad, first[key])
+
+
+@pytest.mark.parametrize("layer", [backprop.BatchNorm1d(3), backprop.Dropout(0.5, rng=np.random.default_rng(1))])
+def test_backward_belongs_to_the_mode_of_its_forward(layer):
+    rng = np.random.default_rng(0)
+    x, delta = rng.standard_normal((6, 3)), rng.standard_normal((6, 3))
+    layer(x)
+    expected = layer.backward(delta)
+    layer.eval()
+    assert np.array_equal(layer.backward(delta), expected)
+    layer(x)
+    assert not np.array_equal(layer.backward(delta), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_cross_entropy(dtype, offset, smoothing):
+    """Class numbers and soft targets; e^1000 is beyond any float."""
+    rng = np.random.default_rng(0)
+    z = (3 * rng.standard_normal((5, 4)) + offset).astype(dtype)
+    tensor = torch.from_numpy(z).requires_grad_()
+    own = backprop.CrossEntropyLoss(label_smoothing=smoothing)
+    for target in (np.array([0, 3, 1, 1, 2]), rng.dirichlet(np.ones(4), 5).astype(dtype)):
+        tensor.grad = None
+        loss = nn.functional.cross_entropy(tensor, torch.from_numpy(target), label_smoothing=smoothing)
+        loss.backward()
+        assert own(z, target) == pytest.approx(loss.item(), rel=TOLERANCE[dtype])
+        below = own.backward()
+        assert below.dtype == dtype
+        assert_allclose(below, tensor.grad.numpy(), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_half_squared_error_is_half_of_torchs_sum(dtype):
+    rng = np.random.default_rng(0)
+    a, y = rng.standard_normal((2, 5, 4)).astype(dtype)
+    tensor = torch.from_numpy(a).requires_grad_()
+    loss = 0.5 * nn.functional.mse_loss(tensor, torch.from_numpy(y), reduction="sum") / 5
+    loss.backward()
+    own = backprop.HalfSquaredError()
+    assert own(a, y) == pytest.approx(loss.item(), rel=TOLERANCE[dtype])
+    below = own.backward()
+    assert below.dtype == dtype
+    assert_allclose(below, tensor.grad.numpy(), rtol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize(("layer", "fan_in"), [(backprop.Linear(400, 300), 400), (backprop.Conv2d(16, 64, 5), 400)])
+def test_initial_values_are_torchs_default(layer, fan_in):
+    """U(−1/√fan_in, 1/√fan_in), of deviation 1/√(3 fan_in)."""
+    for array in (layer.weight, layer.bias):
+        assert array.dtype == np.float32
+        assert np.abs(array).max() <= 1 / np.sqrt(fan_in)
+    assert layer.weight.std() == pytest.approx(1 / np.sqrt(3 * fan_in), rel=0.02)
+    assert abs(layer.weight.mean()) < 1e-3
 
 
 @pytest.mark.parametrize("name", [*LAYERS, "Dropout", "CrossEntropyLoss"])

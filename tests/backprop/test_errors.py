@@ -1,5 +1,7 @@
 """Wrong input is refused with the layer and the shape in the message."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,38 @@ from cnnlab import backprop
 from cnnlab.errors import NumericError, UsageError
 
 X = np.zeros((2, 3, 6, 5))
+
+LAYERS = [
+    (backprop.Linear(5, 2), (4, 5)),
+    (backprop.Conv2d(3, 4, 3), X.shape),
+    (backprop.MaxPool2d(2), X.shape),
+    (backprop.AvgPool2d(2), X.shape),
+    (backprop.AdaptiveAvgPool2d(1), X.shape),
+    (backprop.BatchNorm1d(3), (4, 3)),
+    (backprop.BatchNorm2d(3), X.shape),
+    (backprop.Dropout(0.5), X.shape),
+    (backprop.Flatten(), X.shape),
+    (backprop.ReLU(), X.shape),
+    (backprop.Sigmoid(), X.shape),
+    (backprop.Tanh(), X.shape),
+    (backprop.GELU(), X.shape),
+    (backprop.SiLU(), X.shape),
+    (backprop.Identity(), X.shape),
+    (backprop.Residual(backprop.Tanh()), X.shape),
+    (backprop.Sequential(backprop.Identity()), X.shape),
+]
+every_layer = pytest.mark.parametrize(("layer", "shape"), LAYERS, ids=[type(layer).__name__ for layer, _ in LAYERS])
+
+
+def test_no_layer_is_left_out():
+    kinds = {value for value in vars(backprop).values() if isinstance(value, type)}
+    known = {kind for kind in kinds if issubclass(kind, backprop.Layer)} - {backprop.Layer}
+    assert {type(layer) for layer, _ in LAYERS} == known
+
+
+def shown(shape):
+    """A shape as a message has it, for a regular expression."""
+    return re.escape(str(shape))
 
 
 @pytest.mark.parametrize(
@@ -45,6 +79,16 @@ def test_arguments(make, told):
         (backprop.Linear(5, 2), np.zeros((2, 4)), r"Linear\(5, 2\) expects .*\(N, 5\), received \(2, 4\)"),
         (backprop.BatchNorm2d(4), X, r"BatchNorm2d\(4.* expects 4 channels and 4 axes, received \(2, 3, 6, 5\)"),
         (backprop.BatchNorm1d(3), np.zeros((1, 3)), "more than one value a channel in training"),
+        (backprop.BatchNorm2d(3), np.zeros((1, 3, 1, 1)), "received 1 images of 1 values a channel"),
+        (backprop.AvgPool2d(3, stride=1), X[:, :, :, :2], r"AvgPool2d.*window of 3×3 .* input of shape \(2, 3, 6, 2\)"),
+        (
+            backprop.MaxPool2d((9, 2), padding=(1, 1)),
+            X,
+            r"window of 9×2 is larger than .* \(2, 3, 6, 5\), 8×7 with its padding",
+        ),
+        (backprop.AvgPool2d(2), X[0], r"AvgPool2d.*\(N, C, H, W\), received \(3, 6, 5\)"),
+        (backprop.AdaptiveAvgPool2d(1), X[0], r"AdaptiveAvgPool2d.*\(N, C, H, W\), received \(3, 6, 5\)"),
+        (backprop.Linear(5, 2), X, r"Linear.*\(N, in_features\), received \(2, 3, 6, 5\)"),
         (backprop.ReLU(), np.zeros((0, 3)), r"ReLU\(\) received an empty input of shape \(0, 3\)"),
         (
             backprop.Residual(backprop.Conv2d(3, 3, 3)),
@@ -60,37 +104,39 @@ def test_shapes(layer, x, told):
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.float16, np.complex128, np.uint8, bool])
-def test_dtypes(dtype):
-    with pytest.raises(
-        UsageError, match=rf"Conv2d.* float32 or float64 input, received {np.dtype(dtype)} \(2, 3, 6, 5\)"
-    ):
-        backprop.Conv2d(3, 4, 3)(X.astype(dtype))
+@every_layer
+def test_dtypes(layer, shape, dtype):
+    told = rf"{type(layer).__name__}.* float32 or float64 input, received {np.dtype(dtype)} {shown(shape)}"
+    with pytest.raises(UsageError, match=told):
+        layer(np.zeros(shape, dtype))
 
 
-def test_a_list_is_no_array():
-    with pytest.raises(TypeError, match=r"Linear.* expects a NumPy array as input, received list"):
-        backprop.Linear(2, 2)([[1.0, 2.0]])
+@every_layer
+def test_a_list_is_no_array(layer, shape):
+    with pytest.raises(TypeError, match=rf"{type(layer).__name__}.* expects a NumPy array as input, received list"):
+        layer(np.zeros(shape).tolist())
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize(
-    "layer",
-    [
-        backprop.Conv2d(3, 4, 3),
-        backprop.MaxPool2d(2),
-        backprop.AvgPool2d(2),
-        backprop.BatchNorm2d(3),
-        backprop.ReLU(),
-        backprop.Flatten(),
-        backprop.Sequential(backprop.Identity()),
-    ],
-    ids=lambda layer: type(layer).__name__,
-)
-def test_values_that_are_not_finite(layer, value):
-    x = X.copy()
-    x[1, 2, 3, 4] = value
-    with pytest.raises(NumericError, match=rf"{type(layer).__name__}.* 1 values? .*not finite.*\(2, 3, 6, 5\)"):
+@every_layer
+def test_values_that_are_not_finite(layer, shape, value):
+    x = np.random.default_rng(0).standard_normal(shape)
+    delta = np.ones_like(layer(x))
+    delta.flat[-1] = value
+    with pytest.raises(NumericError, match=rf"{type(layer).__name__}.* 1 values? .*not finite in a delta"):
+        layer.backward(delta)
+    x.flat[-1] = value
+    with pytest.raises(NumericError, match=rf"{type(layer).__name__}.* 1 values? .*not finite.* {shown(shape)}"):
         layer(x)
+
+
+@every_layer
+def test_a_delta_of_another_shape_or_dtype(layer, shape):
+    z = layer(np.random.default_rng(0).standard_normal(shape))
+    with pytest.raises(UsageError, match=rf"{type(layer).__name__}.* output's shape {shown(z.shape)}, received"):
+        layer.backward(np.zeros((*z.shape, 1)))
+    with pytest.raises(UsageError, match=rf"{type(layer).__name__}.* output's dtype float64, received float32"):
+        layer.backward(np.zeros(z.shape, np.float32))
 
 
 def test_two_values_a_channel_are_enough_for_batch_norm():
@@ -128,10 +174,29 @@ def test_targets():
         loss(z, np.array([0, 1, 4]))
     with pytest.raises(UsageError, match="expects 3 labels, received 2"):
         loss(z, np.array([0, 1]))
-    with pytest.raises(UsageError, match=r"target of shape \(3, 4\) or \(N,\), received \(3, 5\)"):
+    with pytest.raises(UsageError, match="labels from 0 to 3, received -1 to 1"):
+        loss(z, np.array([0, 1, -1]))
+    with pytest.raises(UsageError, match=r"target of shape \(3, 4\), or 3 class numbers .* received float64 \(3, 5\)"):
         loss(z, np.zeros((3, 5)))
+    with pytest.raises(UsageError, match=r"3 class numbers as integers; received float64 \(3,\)"):
+        loss(z, np.zeros(3))
+    with pytest.raises(NumericError, match=r"target of shape \(3, 4\) that is not finite"):
+        loss(z, np.full((3, 4), np.inf))
     with pytest.raises(NumericError, match="not finite"):
         loss(np.full((3, 4), np.nan), np.array([0, 1, 2]))
+
+
+@pytest.mark.parametrize("loss", [backprop.CrossEntropyLoss(), backprop.HalfSquaredError()], ids=str)
+def test_outputs(loss):
+    name, target = type(loss).__name__, np.array([0, 1, 2])
+    with pytest.raises(UsageError, match=rf"{name}.* backward before forward"):
+        loss.backward()
+    with pytest.raises(UsageError, match=rf"{name}.* float32 or float64 array as output, received int64"):
+        loss(np.zeros((3, 4), np.int64), target)
+    with pytest.raises(UsageError, match=rf"{name}.* output of shape \(N, K\), received \(3, 4, 1\)"):
+        loss(np.zeros((3, 4, 1)), target)
+    with pytest.raises(UsageError, match=rf"{name}.* output of shape \(N, K\), received \(0, 4\)"):
+        loss(np.zeros((0, 4)), target[:0])
 
 
 def test_states_of_another_layer():

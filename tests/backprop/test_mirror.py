@@ -42,6 +42,29 @@ def test_the_same_net_with_the_same_weights(arch, options):
         assert_allclose(own(x), net(torch.from_numpy(x)).detach().numpy(), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Linear(4, 3, bias=False), (2, 4)),
+        (nn.Conv2d(2, 3, (2, 3), stride=(2, 1), padding=(1, 2), bias=False), (2, 2, 6, 5)),
+        (nn.MaxPool2d((3, 2), stride=(1, 3), padding=(1, 0)), (2, 2, 6, 5)),
+        (nn.AvgPool2d((3, 2), stride=(1, 3), padding=(1, 0), count_include_pad=False), (2, 2, 6, 5)),
+        (nn.AdaptiveAvgPool2d(1), (2, 2, 6, 5)),
+        (nn.BatchNorm1d(3, eps=0.2, momentum=0.4), (5, 3)),
+        (nn.BatchNorm2d(2, eps=0.2, momentum=0.4), (2, 2, 6, 5)),
+    ],
+    ids=lambda one: type(one).__name__ if isinstance(one, nn.Module) else "",
+)
+def test_options_are_taken_over(layer, shape):
+    net = nn.Sequential(layer).double()
+    own = mirror(net, np.float64)
+    x = np.random.default_rng(0).standard_normal(shape)
+    assert_allclose(own(x), net(torch.from_numpy(x)).detach().numpy(), rtol=1e-10, atol=1e-12)
+    for name, array in net.state_dict().items():
+        assert_allclose(own.state_dict()[name], array.numpy(), rtol=1e-12)
+    assert mirror(nn.Sequential(nn.Dropout(0.3)))[0].p == 0.3
+
+
 def test_weights_are_copied():
     net = nn.Sequential(nn.Linear(2, 2))
     own = mirror(net)
