@@ -1,0 +1,87 @@
+"""cnnlab measured against its peers, in turns, in one run: `python tests/benchmarks [PART ...]`.
+
+Prints a table for each part with ratios (the median of the rounds, the smallest and the largest) and what they should
+be; ends with code 1 if a mark is missed. The peers come with `pip install -e ".[bench]"`; those that are missing are
+named. Run it on a machine that does nothing else.
+"""
+
+import argparse
+import datetime
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from measure import Table
+
+PARTS = ("training", "startup", "engine", "filter", "cost")
+VERSIONS = ("cnnlab", "torch", "lightning", "keras", "jax", "tensorflow", "tensorflow-cpu", "timm", "scipy", "pillow",
+            "opencv-python-headless")  # fmt: skip
+
+
+def main() -> int:
+    """Measure the parts named on the command line, all by default."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; default: all")
+    parser.add_argument("--images", type=int, default=5120, help="training: images an epoch")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--against", nargs="+", default=[], metavar="PEER", help="training: these peers only")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.parts) - set(PARTS):
+        parser.error(f"unknown part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    print(_machine())
+    met = True
+    for part in arguments.parts or PARTS:
+        for table in _tables(part, arguments):
+            print(f"\n{table}", flush=True)
+            met = met and table.met
+    return 0 if met else 1
+
+
+def _tables(part: str, arguments: argparse.Namespace) -> Iterator[Table]:
+    """The tables of one part; its peers are imported only now."""
+    rounds, threads = arguments.rounds, arguments.threads
+    if part == "training":
+        import training
+
+        yield from training.tables(images=arguments.images, rounds=rounds, threads=threads, against=arguments.against)
+    elif part == "startup":
+        import startup
+
+        yield from startup.tables(rounds=rounds)
+    elif part == "engine":
+        import engine
+
+        yield from engine.tables(rounds=rounds, threads=threads)
+    elif part == "filter":
+        import filter
+
+        yield from filter.tables(rounds=rounds, threads=threads)
+    else:
+        import cost
+
+        yield from cost.tables(threads=threads)
+
+
+def _machine() -> str:
+    """Date, processor and versions, for the record."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    found = []
+    for name in VERSIONS:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return (
+        f"{datetime.date.today()}, {model or platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
+        f"Python {platform.python_version()}, {', '.join(found)}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
