@@ -6,10 +6,11 @@ The Python door, with the commands' meaning: `cnnlab.train(arch="cnn", data="dig
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["evaluate", "filter_image", "gradcheck", "train"]
+__all__ = ["compare", "evaluate", "filter_image", "gradcheck", "train"]
 
 _DOORS = {
     "train": "cnnlab.training.door",
+    "compare": "cnnlab.comparison.door",
     "evaluate": "cnnlab.evaluation.evaluate",
     "filter_image": "cnnlab.imaging.applying",
     "gradcheck": "cnnlab.gradient_check",

@@ -1,8 +1,190 @@
-"""`cnnlab compare`."""
+"""`cnnlab compare`: which net is better, and how surely."""
 
-from cnnlab.errors import UsageError
+import enum
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cnnlab.cli.options import (
+    AllowDuplicates,
+    BatchSize,
+    Data,
+    DataDir,
+    Device,
+    DeviceName,
+    Engine,
+    EngineName,
+    Epochs,
+    Json,
+    Lr,
+    MaxMinutes,
+    Offline,
+    Out,
+    Precision,
+    Quiet,
+    Seed,
+    Set,
+    SkipBad,
+    Threads,
+    TrustCode,
+    Verbose,
+    given,
+)
+from cnnlab.errors import Stopped
+
+if TYPE_CHECKING:
+    from cnnlab.comparison.plan import Options
+    from cnnlab.training.settings import Settings
 
 
-def compare() -> None:
-    """Not there yet in this version."""
-    raise UsageError("cnnlab compare is not there yet in this version", hint="See: cnnlab --help")
+class MatchName(enum.StrEnum):
+    """What is made equal."""
+
+    PARAMS = "params"
+    MACS = "macs"
+
+
+class BandName(enum.StrEnum):
+    """What a band over seeds shows."""
+
+    MIN_MAX = "min-max"
+    SD = "sd"
+    CI = "ci"
+
+
+class AcrossName(enum.StrEnum):
+    """A figure's horizontal axis."""
+
+    EPOCH = "epoch"
+    SECONDS = "seconds"
+
+
+_COMPARISON = "Comparison"
+
+
+def compare(
+    specs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="SPEC...", help="[LABEL=]NAME[:key=value,...]: an architecture, a recipe or a run."),
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=1000, metavar="N", help="Seeds, from --seed on.", rich_help_panel=_COMPARISON)
+    ] = 1,
+    match: Annotated[
+        MatchName | None,
+        typer.Option(help="Widths that cost what the first net costs.", rich_help_panel=_COMPARISON),
+    ] = None,
+    band: Annotated[BandName, typer.Option(help="Over seeds, in the figures.", rich_help_panel=_COMPARISON)] = (
+        BandName.MIN_MAX
+    ),
+    x: Annotated[AcrossName, typer.Option("--x", help="The figures' axis.", rich_help_panel=_COMPARISON)] = (
+        AcrossName.EPOCH
+    ),
+    gradients: Annotated[
+        bool, typer.Option("--gradients", help="Record and show δ by layer.", rich_help_panel=_COMPARISON)
+    ] = False,
+    assignments: Set = None,
+    data: Data = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    lr: Lr = None,
+    seed: Seed = None,
+    precision: Precision = None,
+    threads: Threads = None,
+    max_minutes: MaxMinutes = None,
+    device: Device = DeviceName.AUTO,
+    engine: Engine = EngineName.TORCH,
+    out: Out = Path("runs"),
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="The comparison's folder; the same command goes on there.", rich_help_panel="Run"
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+    offline: Offline = False,
+    skip_bad: SkipBad = False,
+    allow_duplicates: AllowDuplicates = False,
+    trust_code: TrustCode = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Say which net is better, and how surely: same data, split, seeds and epochs for all; figures and a report.
+
+    \b
+    cnnlab compare mlp cnn                               CIFAR-10, or digits without network
+    cnnlab compare mlp cnn --seeds 3 --name homework     the same again goes on after a stop
+    cnnlab compare cnn wide=cnn:width=64 slow=cnn:optim.lr=0.01
+    cnnlab compare cnn mlp --match params                an mlp with as many parameters as the cnn
+    cnnlab compare plain:depth=20 resnet:depth=20 --gradients --epochs 5
+    cnnlab compare runs/my-run last                      two finished runs
+    """
+    from cnnlab.cli.render.console import Output
+    from cnnlab.comparison.plan import Options
+    from cnnlab.training.settings import Settings
+
+    output = Output(json=json, quiet=quiet, verbose=verbose)
+    flags = given(
+        {
+            "--data": data,
+            "--epochs": epochs,
+            "--batch-size": batch_size,
+            "--lr": lr,
+            "--seed": seed,
+            "--precision": precision,
+            "--threads": threads,
+            "--max-minutes": max_minutes,
+            "--skip-bad": skip_bad or None,
+            "--allow-duplicates": allow_duplicates or None,
+        }
+    )
+    options = Options(
+        seeds=seeds,
+        match=None if match is None else match.value,
+        band=band.value,
+        x=x.value,
+        assignments=tuple(assignments or ()),
+        flags=flags,
+        trust_code=trust_code,
+    )
+    settings = Settings(
+        out=out,
+        name=name,
+        device=device.value,
+        engine=engine.value,
+        gradients=gradients,
+        data_dir=data_dir,
+        offline=offline,
+        command=("cnnlab", *sys.argv[1:]),
+    )
+    _compare(specs or [], options, settings, output)
+
+
+def _compare(specs: list[str], options: "Options", settings: "Settings", output: Any) -> None:
+    from cnnlab.cli.render.compare import CompareView, render_comparison
+    from cnnlab.cli.signals import stop_kindly
+
+    with CompareView(output) as view:
+        try:
+            with stop_kindly(view.show) as tell:
+                from cnnlab.comparison.compare import compare as run
+
+                comparison = run(specs, options, settings, tell)
+        except Stopped as stopped:
+            raise _go_on(stopped, view.folder) from None
+    render_comparison(output, comparison)
+    output.result(comparison.document())
+
+
+def _go_on(stopped: Stopped, folder: Path | None) -> Stopped:
+    """The same ending, with how the comparison goes on."""
+    if folder is None:
+        return stopped
+    return Stopped(
+        stopped.message,
+        signal_number=stopped.exit_code - 128,
+        hint=f"Go on: the same command with --name {folder.name}",
+    )

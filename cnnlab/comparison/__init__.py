@@ -2,15 +2,19 @@
 
 | room | what it does |
 |---|---|
-| `compare` | `compare`: contestants × seeds, from the command to the finished comparison |
-| `contestants` | what was typed to recipes and run folders; the same data, split and seeds for all |
+| `compare` | `compare`: from what was typed to the finished comparison and its folder |
+| `contestants` | what was typed to recipes and runs; the same data, split, seeds and epochs for all |
 | `matching` | `--match`: the width at which a net costs what the first one costs |
-| `budget` | the run folders: which are there, which are half done, how long the rest takes |
-| `statistics` | McNemar, intervals, tests over seeds; the verdict in words |
+| `plan` | every run with its resolved recipe, before the first step |
+| `reuse` | finished runs of the same recipe |
+| `trainings`, `clock` | the runs, one after the other; how long the rest takes |
+| `testing` | the finished runs before the same test images |
+| `statistics`, `verdict` | McNemar, intervals, tests over seeds; the verdict in words |
 | `result` | the finished comparison |
 | `events` | what is told on the way |
 | `files` | comparison.json, .csv, .md and curves.csv |
-| `page` | `write_page(comparison)`: the figures and report.html into `comparison.folder` |
+| `pictures`, `page` | the figures; report.html |
+| `door` | `cnnlab.compare` |
 
 Nothing is imported here.
 """

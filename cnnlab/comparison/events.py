@@ -125,15 +125,9 @@ class CompareFinished:
     comparison: Comparison
 
 
-Event = (
-    training.Loading
-    | training.Notice
-    | CompareStarted
-    | RunBegan
-    | RunReused
-    | RunStep
-    | RunEpoch
-    | RunEnded
-    | CompareFinished
-)
-"""`Loading` and `Notice` are those of a training: data being read, pictures being evaluated, a sentence to read."""
+Event = training.Event | CompareStarted | RunBegan | RunReused | RunStep | RunEpoch | RunEnded | CompareFinished
+"""A training's own events are told too, each after the one made of it: `Loading` and `Notice` stand alone."""
+
+
+def tell_nobody(_: Event) -> None:
+    """Receives events and shows them to nobody."""

@@ -1,0 +1,186 @@
+"""The comparison itself: plan, train what is not trained yet, test, judge, write."""
+
+import contextlib
+import os
+import shlex
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cnnlab.comparison.contestants import Entry, enter
+from cnnlab.comparison.events import CompareFinished, CompareStarted, Event, tell_nobody
+from cnnlab.comparison.files import write_files
+from cnnlab.comparison.plan import Options, Plan, make_plan, require_same_plan
+from cnnlab.comparison.result import Comparison
+from cnnlab.comparison.reuse import FinishedRuns
+from cnnlab.comparison.testing import put_to_the_test
+from cnnlab.comparison.trainings import Trainings
+from cnnlab.data import DataSet
+from cnnlab.errors import MachineError, UsageError
+from cnnlab.files import writing
+from cnnlab.text import printable
+from cnnlab.training.lock import only_process
+from cnnlab.training.prepare import load_data
+from cnnlab.training.run_folder import read_json, safe_name, write_json
+from cnnlab.training.settings import Settings
+
+Tell = Callable[[Event], None]
+PLAN = "plan.json"
+RUNS = "runs"
+
+
+def compare(specs: Sequence[str], options: Options, settings: Settings, tell: Tell = tell_nobody) -> Comparison:
+    """Compare contestants on the same data, split, seeds and number of epochs.
+
+    Args:
+        specs: two contestants or more, `[LABEL=]NAME[:key=value,...]`; NAME an architecture, a recipe or a run.
+        options: seeds, matching, the recipes' flags.
+        settings: where, on what; `name` is the comparison's folder, with which it goes on where it stopped.
+        tell: receives every event, in this thread.
+
+    Raises:
+        UsageError: an unknown contestant, one named twice, other data or splits, a width that cannot be matched,
+            a folder that holds something else.
+        CnnlabError: as a training fails; what was trained is kept, and the same command with the same name goes on.
+    """
+    entries = enter(
+        specs, settings=options.assignments, flags=options.flags, out=settings.out, trust_code=options.trust_code
+    )
+    data = _load(entries, settings, tell)
+    plan = make_plan(entries, data, options)
+    with _folder(settings) as folder:
+        _keep_plan(folder, plan.document(data, options, settings))
+        finished = FinishedRuns(settings.out, data, settings)
+        trainings = Trainings(plan, data, settings, folder / RUNS, finished, tell)
+        tell(_started(folder, plan, data, specs, settings, trainings))
+        runs = trainings.carry_out()
+        contestants, tests, chance = put_to_the_test(plan, runs, data, settings, tell)
+        comparison = Comparison(
+            folder=folder,
+            data=data.name,
+            data_requested=data.requested,
+            fallback=data.fallback,
+            real_command=_real_command(data, specs, settings),
+            notices=(*data.notices, *_remarks(plan), *trainings.remarks),
+            classes=data.classes,
+            images=trainings.images,
+            test=data.test,
+            chance=chance,
+            seeds=plan.seeds,
+            epochs=plan.epochs,
+            match=options.match,
+            band=options.band,
+            x=options.x,
+            engine=settings.engine,
+            device=contestants[0].runs[0].result["device"],
+            command=typed(settings.command or ("cnnlab", "compare", *specs)),
+            contestants=contestants,
+            tests=tests,
+        )
+        write_files(comparison)
+    tell(CompareFinished(comparison))
+    return comparison
+
+
+def _load(entries: Sequence[Entry], settings: Settings, tell: Tell) -> DataSet:
+    """The data of all contestants; what stood in for other data when a run was trained still does."""
+    data = load_data(entries[0].recipe, settings, tell)
+    run = next((entry.run for entry in entries if entry.run is not None), None)
+    if run is None or data.fallback:
+        return data
+    about: Any = read_json(run.environment).get("data")
+    if not isinstance(about, dict) or about.get("fallback") is not True or about.get("fingerprint") != data.fingerprint:
+        return data
+    return replace(data, requested=printable(about.get("requested")), fallback=True)
+
+
+@contextlib.contextmanager
+def _folder(settings: Settings) -> Iterator[Path]:
+    """The comparison's folder, new or gone on with, held by this process alone."""
+    name = settings.name
+    if name is not None and safe_name(name) != name:
+        raise UsageError(
+            f"--name {printable(name)!r} cannot be a folder's name on every system", hint=f"Use {safe_name(name)}"
+        )
+    with writing(settings.out):
+        settings.out.mkdir(parents=True, exist_ok=True)
+        path = settings.out / name if name is not None else _new_folder(settings.out)
+        if path.is_dir() and not (path / PLAN).is_file() and any(file.name[0] != "." for file in path.iterdir()):
+            raise UsageError(f"{printable(path)} exists already and is no comparison", hint="Choose another --name")
+        path.mkdir(exist_ok=True)
+        (path / RUNS).mkdir(exist_ok=True)
+    with only_process(path):
+        for leftover in (path / RUNS).glob(".*.tmp"):  # of a run folder that was being made when the process died
+            shutil.rmtree(leftover, ignore_errors=True)
+        yield path
+
+
+def _new_folder(out: Path) -> Path:
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-compare"
+    for attempt in range(1, 1000):
+        path = out / (stem if attempt == 1 else f"{stem}-{attempt}")
+        with contextlib.suppress(FileExistsError):
+            path.mkdir()
+            return path
+    raise MachineError(f"no free name for a comparison in {printable(out)}")
+
+
+def _keep_plan(folder: Path, plan: dict[str, Any]) -> None:
+    path = folder / PLAN
+    if path.is_file():
+        require_same_plan(folder, read_json(path), plan)
+    else:
+        write_json(path, plan)
+
+
+def _started(
+    folder: Path, plan: Plan, data: DataSet, specs: Sequence[str], settings: Settings, trainings: Trainings
+) -> CompareStarted:
+    return CompareStarted(
+        folder=folder,
+        data=data.name,
+        data_requested=data.requested,
+        fallback=data.fallback,
+        real_command=_real_command(data, specs, settings),
+        images=trainings.images,
+        classes=len(data.classes),
+        image_shape=data.image_shape,
+        contestants=plan.planned,
+        seeds=plan.seeds,
+        epochs=plan.epochs,
+        runs=len(plan.runs),
+        finished=trainings.finished,
+        engine=settings.engine,
+        device=trainings.device,
+    )
+
+
+def _real_command(data: DataSet, specs: Sequence[str], settings: Settings) -> str | None:
+    """Where digits stand in: the command that compares on the real thing."""
+    if not data.fallback:
+        return None
+    return typed([*(settings.command or ("cnnlab", "compare", *specs)), "--data", data.requested])
+
+
+def _remarks(plan: Plan) -> list[str]:
+    """What a reader should know of how these contestants were compared."""
+    remarks = []
+    for entry in plan.entries:
+        own = entry.recipe.train.epochs
+        if entry.run is not None and own != plan.epochs:
+            remarks.append(f"{entry.name} is a run of {own} epochs; the comparison has {plan.epochs}: no equal budget")
+        if entry.seed is not None and entry.seed != plan.seeds[0]:
+            remarks.append(f"{entry.name} has seeds of its own, from {entry.seed} on; its split is that of the others")
+    if len(plan.entries) > 2:
+        pairs = len(plan.entries) * (len(plan.entries) - 1) // 2
+        remarks.append(f"p-values are corrected for {pairs} pairs (Holm 1979); intervals are not")
+    return remarks
+
+
+def typed(command: Sequence[str]) -> str:
+    """A command line as a person types it, fit to be shown."""
+    return printable(subprocess.list2cmdline(command) if os.name == "nt" else shlex.join(command))

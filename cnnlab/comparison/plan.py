@@ -1,0 +1,157 @@
+"""What a comparison is going to do: every run with its resolved recipe, and whether a folder holds that very plan."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cnnlab.comparison.contestants import Entry, base_seed, budget, check_data, check_splits, recipe_of
+from cnnlab.comparison.events import Planned
+from cnnlab.comparison.matching import cost, match_widths
+from cnnlab.comparison.result import Band, Match, XAxis
+from cnnlab.data import DataSet
+from cnnlab.errors import CnnlabError, UsageError
+from cnnlab.recipe.load import digest
+from cnnlab.recipe.schema import Recipe
+from cnnlab.recipe.spec import Scalar
+from cnnlab.text import printable
+from cnnlab.training.run_folder import safe_name
+from cnnlab.training.settings import Settings
+
+
+@dataclass(frozen=True)
+class Options:
+    """How contestants are compared."""
+
+    seeds: int = 1
+    """How many: the first one, and those that follow it."""
+    match: Match | None = None
+    """Bring every cost to within 2 % of the first contestant's, by the width."""
+    band: Band = "min-max"
+    """What the bands in the figures show over seeds."""
+    x: XAxis = "epoch"
+    """The figures' horizontal axis."""
+    assignments: Sequence[str] = ()
+    """`--set`: section.key=value, for every recipe."""
+    flags: Mapping[str, Scalar] = field(default_factory=dict)
+    """The recipe's short flags, for every recipe."""
+    trust_code: bool = False
+    """Whether a recipe or run may name a Python file."""
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One training of the comparison."""
+
+    contestant: int
+    seed: int
+    """Of the comparison; a contestant with a seed of its own trains with that one and those that follow."""
+    recipe: Recipe
+    name: str
+    """Of its folder among the comparison's own runs."""
+    given: Path | None
+    """The run that it is, where the contestant is one."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A comparison before its first step."""
+
+    entries: tuple[Entry, ...]
+    planned: tuple[Planned, ...]
+    """The entries with what they cost."""
+    seeds: tuple[int, ...]
+    epochs: int
+    runs: tuple[PlannedRun, ...]
+    """Seed by seed, so that every seed gives whole pairs early."""
+
+    def document(self, data: DataSet, options: Options, settings: Settings) -> dict[str, Any]:
+        """What must be the same for a comparison to go on: plan.json."""
+        return {
+            "data": data.fingerprint,
+            "seeds": list(self.seeds),
+            "epochs": self.epochs,
+            "match": options.match,
+            "engine": settings.engine,
+            "device": settings.device,
+            "gradients": settings.gradients,
+            "contestants": [
+                {
+                    "name": entry.name,
+                    "code": entry.code,
+                    "recipes": [digest(run.recipe) for run in self.runs if run.contestant == index],
+                }
+                for index, entry in enumerate(self.entries)
+            ],
+        }
+
+
+def make_plan(entries: list[Entry], data: DataSet, options: Options) -> Plan:
+    """Every run of the comparison, checked before the first one begins.
+
+    Raises:
+        UsageError: runs of other data or another split, a net that does not fit the images, no width that matches.
+    """
+    height, width, channels = data.image_shape
+    shape, classes = (channels, height, width), len(data.classes)
+    check_data(entries, data)
+    if options.match is not None:
+        entries = match_widths(entries, options.match, shape, classes)
+    base = base_seed(entries, options.flags)
+    epochs = budget(entries, data, options.flags.get("--epochs"))
+    seeds = tuple(range(base, base + options.seeds))
+    runs: list[PlannedRun] = []
+    for number, seed in enumerate(seeds):
+        recipes = [recipe_of(entry, data, epochs, base, number) for entry in entries]
+        check_splits(entries, recipes, data)
+        for index, (entry, recipe) in enumerate(zip(entries, recipes, strict=True)):
+            given = entry.run.path if entry.run is not None and number == 0 else None
+            name = f"{index + 1}-{safe_name(entry.name)}-s{recipe.seed}"
+            runs.append(PlannedRun(index, seed, recipe, name, given))
+    costs = _costs(entries, shape, classes, options.match)
+    return Plan(tuple(entries), costs, seeds, epochs, tuple(runs))
+
+
+def _costs(
+    entries: Sequence[Entry], shape: tuple[int, int, int], classes: int, match: Match | None
+) -> tuple[Planned, ...]:
+    planned: list[Planned] = []
+    first = 0
+    for entry in entries:
+        try:
+            counted = cost(entry.recipe, shape, classes)
+        except CnnlabError as error:
+            raise type(error)(f"{entry.name}: {error.message}", hint=error.hint) from None
+        left = None
+        if match is not None:
+            first = first or counted.of(match)
+            left = (counted.of(match) - first) / first
+        table = counted.table
+        planned.append(Planned(entry.name, table.parameters, table.macs, counted.weight_layers, entry.matched, left))
+    return tuple(planned)
+
+
+def require_same_plan(folder: Path, was: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Whether a folder's comparison is the one that is asked for.
+
+    Raises:
+        UsageError: it is another; with the first difference.
+    """
+    for key, value in now.items():
+        if was.get(key) != value:
+            raise UsageError(
+                f"{printable(folder)} holds another comparison: {_difference(key, was.get(key), value)}",
+                hint="Type the same command to go on with it, or choose another --name",
+            )
+
+
+def _difference(key: str, was: Any, now: Any) -> str:
+    if key == "data":
+        return "its data were others"
+    if key != "contestants":
+        return f"its {key}: {printable(was)}; now {printable(now)}"
+    names = [[str(one.get("name")) for one in side] if isinstance(side, list) else [] for side in (was, now)]
+    if names[0] != names[1]:
+        return f"its contestants: {printable(', '.join(names[0]))}; now {printable(', '.join(names[1]))}"
+    changed = [name for name, one, other in zip(names[1], was, now, strict=True) if one != other]
+    return f"the recipe of {printable(', '.join(changed))} was another"

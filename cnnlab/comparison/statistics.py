@@ -1,0 +1,223 @@
+"""The evidence: the same test images before two nets, the same seeds before two recipes.
+
+Every test and interval is SciPy's or statsmodels'; both are imported when a comparison ends, not before.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from cnnlab.comparison.result import PairTest, SeedPair
+from cnnlab.comparison.verdict import in_words
+
+ALPHA = 0.05
+"""Of the verdict on a pair; corrected by Holm (1979) where there are several pairs."""
+CHANCE_ALPHA = 0.001
+"""Of the statement that a net is better than guessing."""
+POWER = 0.8
+MOST_SEEDS = 1000
+NEAR = 5
+"""Epochs on each side of the best one by which a single training's own noise is judged."""
+
+ONE_SEED_INTERVAL = "adjusted Wald interval for paired proportions (Bonett and Price 2012)"
+SEEDS_INTERVAL = (
+    "two-way cluster-robust interval over seeds and test images (Cameron, Gelbach and Miller 2011), "
+    "t with seeds − 1 degrees of freedom; never narrower than the one over images alone (Bonett and Price 2012)"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What one contestant did."""
+
+    name: str
+    correct: np.ndarray
+    """(seeds, test images) bool."""
+    accuracies: tuple[Sequence[float], ...]
+    """Validation accuracy (training accuracy without a validation part) by epoch, one sequence a seed."""
+    best_epochs: tuple[int, ...]
+    """From 1, one a seed."""
+
+
+def judge(contestants: Sequence[Evidence], seeds: Sequence[int]) -> tuple[PairTest, ...]:
+    """Every pair of contestants, each with its verdict."""
+    pairs = [(a, b) for index, a in enumerate(contestants) for b in contestants[index + 1 :]]
+    tests = [measure(a, b, seeds) for a, b in pairs]
+    adjusted = holm([test.p_mcnemar if test.p_seeds is None else test.p_seeds for test in tests])
+    decided = [
+        _decide(replace(test, p_adjusted=p), a, b) for test, p, (a, b) in zip(tests, adjusted, pairs, strict=True)
+    ]
+    return tuple(replace(test, verdict=in_words(test, len(seeds), len(tests))) for test in decided)
+
+
+def measure(a: Evidence, b: Evidence, seeds: Sequence[int]) -> PairTest:
+    """The figures of a pair, without a verdict yet."""
+    table = [(int((x & ~y).sum()), int((y & ~x).sum())) for x, y in zip(a.correct, b.correct, strict=True)]
+    n = a.correct.shape[1]
+    by_seed = tuple(
+        SeedPair(seed, only_a, only_b, (only_a - only_b) / n, mcnemar(only_a, only_b))
+        for seed, (only_a, only_b) in zip(seeds, table, strict=True)
+    )
+    only_a, only_b = (round(float(np.mean(column))) for column in zip(*table, strict=True))
+    differences = a.correct.astype(float) - b.correct.astype(float)  # (seeds, images)
+    low, high = interval(differences)
+    one = len(seeds) == 1
+    return PairTest(
+        a=a.name,
+        b=b.name,
+        n=n,
+        difference=float(np.mean([pair.difference for pair in by_seed])),
+        ci_low=low,
+        ci_high=high,
+        ci_method=ONE_SEED_INTERVAL if one else SEEDS_INTERVAL,
+        only_a=only_a,
+        only_b=only_b,
+        p_mcnemar=mcnemar(only_a, only_b),
+        p_seeds=paired_t(a.correct.mean(axis=1), b.correct.mean(axis=1)),
+        p_adjusted=1.0,
+        training_noise=training_noise(a, b) if one else None,
+        better=None,
+        seeds_more=None,
+        verdict="",
+        by_seed=by_seed,
+    )
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """p of McNemar's exact test (McNemar 1947): two-sided binomial test that both counts are equally likely."""
+    from statsmodels.stats.contingency_tables import mcnemar as test
+
+    # The images that both or neither get right do not enter.
+    return min(1.0, float(test([[0, only_a], [only_b, 0]], exact=True).pvalue))
+
+
+def interval(differences: np.ndarray) -> tuple[float, float]:
+    """95 % confidence interval of the mean of `differences` (seeds, images), each −1, 0 or 1.
+
+    One seed: Bonett and Price's interval, the Wald interval with one image more on either side. Several: the mean
+    varies by seed and by image at once, so its variance is clustered both ways.
+    """
+    from scipy.stats import norm, sem, t
+
+    seeds, by_image = len(differences), differences.mean(axis=0)
+    padded = np.append(by_image, (1.0, -1.0))
+    low, high = norm.interval(1 - ALPHA, loc=padded.mean(), scale=sem(padded, ddof=0))
+    if seeds > 1:
+        scale = max(_two_way_error(differences), float(sem(differences.mean(axis=1))), float(sem(by_image)))
+        if scale > 0:
+            wide = t.interval(1 - ALPHA, seeds - 1, loc=differences.mean(), scale=scale)
+            low, high = min(low, wide[0]), max(high, wide[1])
+    return max(-1.0, float(low)), min(1.0, float(high))
+
+
+def _two_way_error(differences: np.ndarray) -> float:
+    """Standard error of the mean, clustered by seed and by image; 0 where the estimate is none (it may be negative)."""
+    from statsmodels.regression.linear_model import OLS
+
+    if not np.ptp(differences):
+        return 0.0
+    seeds, images = differences.shape
+    groups = np.column_stack([np.repeat(np.arange(seeds), images), np.tile(np.arange(images), seeds)])
+    fit = OLS(differences.ravel(), np.ones(differences.size)).fit(cov_type="cluster", cov_kwds={"groups": groups})
+    variance = float(np.asarray(fit.cov_params())[0, 0])
+    return float(np.sqrt(variance)) if variance > 0 else 0.0
+
+
+def paired_t(a: np.ndarray, b: np.ndarray) -> float | None:
+    """p of the paired t-test over seeds (N,); None with fewer than three, or where all differences are the same."""
+    from scipy.stats import ttest_rel
+
+    if len(a) < 3 or np.ptp(a - b) < 1e-12:
+        return None
+    return float(ttest_rel(a, b).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction (1979) for so many tests at once."""
+    from statsmodels.stats.multitest import multipletests
+
+    return [float(p) for p in multipletests(list(p_values), method="holm")[1]] if p_values else []
+
+
+def training_noise(a: Evidence, b: Evidence) -> float | None:
+    """How far a single training of each would put the difference by chance alone (SD), in accuracy; None: unknown.
+
+    One seed shows no spread over seeds. What it does show is how much accuracy moves from one epoch to the next near
+    the best one: two nets of the same recipe cannot be told apart by less. The median keeps out the early rise.
+    """
+    from scipy.stats import median_abs_deviation
+
+    variances = []
+    for contestant in (a, b):
+        first = contestant.best_epochs[0] - 1
+        near = np.asarray(contestant.accuracies[0], float)[max(0, first - NEAR) : first + NEAR + 1]
+        if len(near) < 2:
+            return None
+        change = median_abs_deviation(np.diff(near), center=lambda x, axis: np.zeros(()), scale="normal")
+        variances.append(float(change) ** 2 / 2)  # a change is the difference of two epochs
+    return float(np.sqrt(sum(variances)))
+
+
+def _decide(test: PairTest, a: Evidence, b: Evidence) -> PairTest:
+    """Who is better, if the evidence carries it; how many seeds more it would take, if not."""
+    excluded = test.ci_low > 0 or test.ci_high < 0
+    if test.p_adjusted < ALPHA and excluded and _beyond_training_noise(test):
+        return replace(test, better=test.a if test.difference > 0 else test.b)
+    if not (a.correct ^ b.correct).any():
+        return test
+    return replace(test, seeds_more=more_seeds(a.correct.astype(float) - b.correct.astype(float)))
+
+
+def _beyond_training_noise(test: PairTest) -> bool:
+    """One seed: whether the difference stands out from image noise and training noise together."""
+    from scipy.stats import norm
+
+    if len(test.by_seed) > 1:
+        return True
+    if test.training_noise is None:
+        return False
+    z = float(norm.ppf(1 - ALPHA / 2))
+    image_noise = (test.ci_high - test.ci_low) / (2 * z)
+    return abs(test.difference) > z * float(np.hypot(image_noise, test.training_noise))
+
+
+def more_seeds(differences: np.ndarray) -> int | None:
+    """Seeds beyond those of `differences` (seeds, images) with which a difference as large would show; None: never.
+
+    By the power of the paired t-test; three are the least. None where more than `MOST_SEEDS` would be needed, or
+    where these test images cannot tell the two apart whatever the number of seeds.
+    """
+    from scipy.stats import norm
+    from statsmodels.stats.power import TTestPower
+
+    seeds, images = differences.shape
+    if seeds < 3:
+        return 3 - seeds
+    by_seed, by_image = differences.mean(axis=1), differences.mean(axis=0)
+    mean, spread = abs(float(by_seed.mean())), float(by_seed.std(ddof=1))
+    # As seeds grow, what differs between them averages out of an image's mean; what is the image's own stays.
+    own = max(0.0, by_image.var(ddof=1) - differences.var(axis=0, ddof=1).mean() / seeds)
+    if mean <= norm.ppf(1 - ALPHA / 2) * np.sqrt(own / images) or spread == 0:
+        return None
+    power = TTestPower()
+    for count in range(seeds + 1, MOST_SEEDS + 1):
+        if power.power(mean / spread, count, ALPHA) >= POWER:
+            return count - seeds
+    return None
+
+
+def chance_level(labels: np.ndarray) -> float:
+    """Accuracy of always guessing the commonest of the labels (N,) int64."""
+    return float(np.bincount(labels).max() / len(labels))
+
+
+def p_chance(correct: np.ndarray, chance: float) -> float:
+    """One-sided binomial test that `correct` (seeds, images) bool is right more often than guessing.
+
+    Over several seeds with the mean number of right images: more nets are not more images.
+    """
+    from scipy.stats import binomtest
+
+    right = int(np.floor(correct.sum(axis=1).mean()))
+    return float(binomtest(right, correct.shape[1], min(chance, 1.0), alternative="greater").pvalue)

@@ -1,0 +1,91 @@
+"""The finished runs before the same test images, and the verdict on every pair."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from cnnlab.comparison import statistics
+from cnnlab.comparison.events import Event
+from cnnlab.comparison.plan import Plan
+from cnnlab.comparison.result import Contestant, ContestantRun, PairTest
+from cnnlab.comparison.statistics import Evidence
+from cnnlab.data import DataSet
+from cnnlab.evaluation import measures, views
+from cnnlab.evaluation.opened import open_run
+from cnnlab.models.registry import shown_name
+from cnnlab.recipe.load import dump
+from cnnlab.training import metrics
+from cnnlab.training.gradients import KEYS
+from cnnlab.training.run_folder import RunFolder, read_json, read_lines
+from cnnlab.training.settings import Settings
+
+Tell = Callable[[Event], None]
+
+
+def put_to_the_test(
+    plan: Plan, folders: tuple[RunFolder, ...], data: DataSet, settings: Settings, tell: Tell
+) -> tuple[tuple[Contestant, ...], tuple[PairTest, ...], float]:
+    """The contestants with their runs tested, the verdict on every pair, and the accuracy of guessing.
+
+    Raises:
+        CheckpointError: a run folder is damaged.
+        NumericError: outputs that are not finite.
+    """
+    chance = statistics.chance_level(data.test.labels)
+    tested: list[list[ContestantRun]] = [[] for _ in plan.entries]
+    for planned, folder in zip(plan.runs, folders, strict=True):
+        name = plan.entries[planned.contestant].name
+        task = f"testing {name}, seed {planned.seed}"
+        tested[planned.contestant].append(_tested(folder, planned.recipe.seed, data, settings, tell, task))
+    evidence = [_evidence(entry.name, runs) for entry, runs in zip(plan.entries, tested, strict=True)]
+    tests = statistics.judge(evidence, plan.seeds)
+    p_values = statistics.holm([statistics.p_chance(one.correct, chance) for one in evidence])
+    first = {run.contestant: run.recipe for run in reversed(plan.runs)}
+    contestants = tuple(
+        Contestant(
+            name=entry.name,
+            spec=entry.spec,
+            arch=shown_name(entry.recipe.model.arch),
+            recipe=dump(first[index]),
+            weight_layers=cost.weight_layers,
+            parameters=cost.parameters,
+            macs=cost.macs,
+            matched=entry.matched,
+            match_left=cost.match_left,
+            p_chance=p,
+            beats_chance=p < statistics.CHANCE_ALPHA,
+            runs=tuple(runs),
+        )
+        for index, (entry, cost, p, runs) in enumerate(zip(plan.entries, plan.planned, p_values, tested, strict=True))
+    )
+    return contestants, tests, chance
+
+
+def _tested(folder: RunFolder, seed: int, data: DataSet, settings: Settings, tell: Tell, task: str) -> ContestantRun:
+    # A user's file was trusted when the contestant entered.
+    opened = open_run(folder.path, device=settings.device, trust_code=True)
+    outputs = views.predict(opened.engine, data.test.images, tell, task)
+    labels, loss = data.test.labels, opened.recipe.train.loss
+    predictions = outputs.argmax(axis=1)
+    confidence = measures.probabilities(outputs, loss)[np.arange(len(labels)), predictions]
+    result = read_json(folder.result)
+    return ContestantRun(
+        seed=seed,
+        folder=folder.path,
+        rows=tuple(vars(row) for row in folder.rows()),
+        best_epoch=result["best_epoch"],
+        result=result,
+        environment=read_json(folder.environment),
+        gradients=tuple(read_lines(folder.gradients, KEYS)) if settings.gradients else (),
+        test_acc=metrics.accuracy(outputs, labels),
+        test_loss=float(metrics.losses(outputs, labels, loss).mean()),
+        predictions=predictions,
+        confidence=confidence,
+        correct=predictions == labels,
+        confusion=measures.confusion_matrix(labels, predictions, len(data.classes)),
+    )
+
+
+def _evidence(name: str, runs: list[ContestantRun]) -> Evidence:
+    curves = tuple([row["train_acc"] if row["val_acc"] is None else row["val_acc"] for row in run.rows] for run in runs)
+    return Evidence(name, np.stack([run.correct for run in runs]), curves, tuple(run.best_epoch for run in runs))

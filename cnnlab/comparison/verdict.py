@@ -1,0 +1,70 @@
+"""The verdict on a pair in words: what was found, how surely, and what it does not say."""
+
+from cnnlab.comparison.result import PairTest
+from cnnlab.text import counted
+
+
+def in_words(test: PairTest, seeds: int, pairs: int) -> str:
+    """The verdict in one or two sentences, without a full stop at the end."""
+    return _better(test, seeds) if test.better is not None else _no_difference(test, seeds, pairs)
+
+
+def _better(test: PairTest, seeds: int) -> str:
+    a_wins = test.better == test.a
+    worse = test.b if a_wins else test.a
+    low, high = (test.ci_low, test.ci_high) if a_wins else (-test.ci_high, -test.ci_low)
+    only_better, only_worse = (test.only_a, test.only_b) if a_wins else (test.only_b, test.only_a)
+    difference, low_text, high_text = points(abs(test.difference), low, high)
+    over = "" if seeds == 1 else f", {seeds} seeds"
+    scope = (
+        "one seed speaks of these two trained nets, not of their recipes"
+        if seeds == 1
+        else f"these counts are means over {seeds} seeds"
+    )
+    return (
+        f"{test.better} is better than {worse} by {difference} points (95 % CI {low_text} to {high_text}{over}); "
+        f"of {counted(test.n, 'test image')} {only_better:,} are right only with {test.better}, "
+        f"{only_worse:,} only with {worse}; {scope}"
+    )
+
+
+def _no_difference(test: PairTest, seeds: int, pairs: int) -> str:
+    start = f"no difference between {test.a} and {test.b} is shown"
+    if test.only_a == test.only_b == 0 and test.difference == 0:
+        return f"{start}: they are right on the same {counted(test.n, 'test image')}"
+    difference, low, high = points(test.difference, test.ci_low, test.ci_high)
+    return (
+        f"{start}: {test.a} has {difference if test.difference < 0 else '+' + difference} points "
+        f"(95 % CI {low} to {high}); of {counted(test.n, 'test image')} {test.only_a:,} are right only with {test.a}, "
+        f"{test.only_b:,} only with {test.b}. {_why(test, seeds, pairs)}"
+    )
+
+
+def _why(test: PairTest, seeds: int, pairs: int) -> str:
+    """What stands in the way of a verdict, and what would help."""
+    if seeds == 1:
+        return f"{_one_seed(test, pairs)} {counted(2, 'seed')} more would say whether it lasts (--seeds 3)"
+    if test.seeds_more is None:
+        return f"With a difference this small, more seeds would hardly show one on {counted(test.n, 'test image')}"
+    more, total = counted(test.seeds_more, "seed"), seeds + test.seeds_more
+    return f"About {more} more would show a difference as large, if there is one (--seeds {total}; power 80 %)"
+
+
+def _one_seed(test: PairTest, pairs: int) -> str:
+    if test.p_mcnemar >= 0.05:
+        return "These test images do not tell the two nets apart, and one seed proves little."
+    if test.p_adjusted >= 0.05:
+        return f"Among {pairs} pairs such a difference arises by chance (Holm's correction)."
+    if test.training_noise is None:
+        return "One epoch of one seed does not tell how much training itself varies."
+    noise = points(test.training_noise)[0]
+    return (
+        f"The images alone would tell these two nets apart (p = {test.p_mcnemar:.2g}), but accuracy moves by about "
+        f"{noise} points from epoch to epoch as well."
+    )
+
+
+def points(*shares: float) -> tuple[str, ...]:
+    """Shares as percentage points: one decimal, or two where one would show nothing of the first of them."""
+    decimals = 2 if 0 < abs(shares[0]) < 0.0005 else 1
+    return tuple(f"{100 * share:.{decimals}f}" for share in shares)
