@@ -73,4 +73,5 @@ class Stopped(CnnlabError):
 
     def __init__(self, message: str, *, signal_number: int, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
+        self.signal_number = signal_number
         self.exit_code = 128 + signal_number  # type: ignore[misc]  # the one error whose code depends on its cause

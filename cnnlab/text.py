@@ -1,11 +1,15 @@
 """Text of strangers made safe to show, and the nearest valid name for a wrong one."""
 
 import difflib
+import reprlib
 import unicodedata
 from collections.abc import Iterable
+from typing import Any
 
 # Cc control, Cf format (bidirectional overrides), Cs lone surrogates of undecodable file names, Zl/Zp line breaks.
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+_LONGEST_WORD = 200
 
 
 def printable(text: object) -> str:
@@ -20,11 +24,29 @@ def printable(text: object) -> str:
     )
 
 
+def cut(text: object, length: int = 100) -> str:
+    """`printable`, cut to a length that a message can bear."""
+    whole = str(text)
+    return printable(whole[:length]) + ("…" if len(whole) > length else "")
+
+
+def as_written(value: Any) -> str:
+    """A value of a stranger's document about as it stands there, cut to a length that a message can bear."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return f'"{cut(value)}"' if isinstance(value, str) else cut(_bounded.repr(value))
+
+
+_bounded = reprlib.Repr()
+"""Looks at the first few items of a list only: the full text of one made of aliases may fill the memory."""
+_bounded.maxlevel, _bounded.maxlist, _bounded.maxdict, _bounded.maxstring = 3, 6, 6, 40
+
+
 def nearest(word: str, choices: Iterable[str], count: int = 3) -> list[str]:
     """The valid names most like a wrong one, best first; empty when none is near."""
     names = sorted(set(choices))
     lowered = {name.lower(): name for name in names}
-    matches = difflib.get_close_matches(word.lower(), lowered, n=count, cutoff=0.5)
+    matches = difflib.get_close_matches(word[:_LONGEST_WORD].lower(), lowered, n=count, cutoff=0.5)
     return [lowered[match] for match in matches]
 
 
@@ -40,3 +62,9 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
 def counted(count: int, noun: str, plural: str | None = None) -> str:
     """A number with its noun: `1 picture`, `2,000 pictures`, `2 classes` (plural given)."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def command_path(path: object) -> str:
+    """A path as it is typed on a command line: in quotes where it has spaces."""
+    text = printable(path)
+    return f'"{text}"' if " " in text else text

@@ -128,12 +128,12 @@ def train(
         command=("cnnlab", *sys.argv[1:]),
     )
     if resume is not None:
-        if arch or recipe or assignments or flags:
+        if arch or recipe or assignments or flags.keys() - {"--threads"}:
             raise UsageError(
-                "--resume goes on with the run's own recipe: no --arch, --recipe, --set or recipe flags with it",
+                "--resume goes on with the run's own recipe: no --arch, --recipe, --set or recipe flags but --threads",
                 hint="Leave them out, or start a new run from its weights: --init-from RUN",
             )
-        return _resume(resume, settings, output, trust_code=trust_code)
+        return _resume(resume, settings, output, trust_code=trust_code, threads=threads)
     spec = parse_spec(arch) if arch is not None else None if recipe else parse_spec("cnn")
     resolved = load.resolve(arch=spec, recipe=recipe, settings=assignments or (), flags=flags, trust_code=trust_code)
     if print_recipe:
@@ -154,22 +154,22 @@ def _train(recipe: "Recipe", settings: "Settings", init_from: str | None, output
 
     if init_from is not None:
         settings = replace(settings, init_from=find_run(init_from, settings.out))
-    with TrainView(output) as view, stop_kindly(view):
+    with TrainView(output) as view, stop_kindly(view.show) as tell:
         from cnnlab.training.loop import train
 
-        output.result(train(recipe, settings, view.show).result)
+        output.result(train(recipe, settings, tell).result)
 
 
-def _resume(run: str, settings: "Settings", output: "Output", *, trust_code: bool) -> None:
+def _resume(run: str, settings: "Settings", output: "Output", *, trust_code: bool, threads: int | None) -> None:
     from cnnlab.cli.render.train import TrainView
     from cnnlab.cli.signals import stop_kindly
     from cnnlab.training.run_folder import find_run
 
     path = find_run(run, settings.out)
-    with TrainView(output) as view, stop_kindly(view):
+    with TrainView(output) as view, stop_kindly(view.show) as tell:
         from cnnlab.training.loop import resume
 
-        output.result(resume(path, settings, view.show, trust_code=trust_code).result)
+        output.result(resume(path, settings, tell, trust_code=trust_code, threads=threads).result)
 
 
 def _check(recipe: "Recipe", settings: "Settings", output: "Output") -> None:

@@ -45,6 +45,21 @@ def describe(prepared: Prepared) -> dict[str, Any]:
     }
 
 
+def made_with(prepared: Prepared) -> dict[str, Any]:
+    """What numbers depend on beside recipe and data: where all of it is the same, a run repeats bit for bit."""
+    return {
+        "cnnlab": __version__,
+        "python": platform.python_version(),
+        "torch": _version("torch"),
+        "numpy": _version("numpy"),
+        "processor": _processor(),
+        "engine": prepared.engine.name,
+        "device": prepared.engine.device,
+        "precision": prepared.engine.precision,
+        "threads": prepared.threads,
+    }
+
+
 def _version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)

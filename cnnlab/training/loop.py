@@ -4,18 +4,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from cnnlab.data import DataSet
-from cnnlab.errors import CheckpointError
-from cnnlab.files import write_atomically
-from cnnlab.models.registry import is_user_file
+from cnnlab.files import remove_temporaries
+from cnnlab.models.registry import is_user_file, shown_name
 from cnnlab.recipe.load import dump, from_file
 from cnnlab.recipe.schema import Recipe
 from cnnlab.text import printable
 from cnnlab.training import checkpoint
 from cnnlab.training.environment import describe
 from cnnlab.training.events import Notice, RunFinished
+from cnnlab.training.going_on import newest, require_same_data, require_same_recipe, take_up, tell_differences
+from cnnlab.training.lock import only_process
 from cnnlab.training.prepare import Prepared, load_data, prepare, tell_nobody
-from cnnlab.training.run import Progress, Run, Tell
-from cnnlab.training.run_folder import RunFolder, create, read_json, write_json
+from cnnlab.training.run import Run, Tell
+from cnnlab.training.run_folder import RunFolder, as_json, create, read_json
+from cnnlab.training.saving import Progress
 from cnnlab.training.settings import Settings
 
 
@@ -34,12 +36,16 @@ def train(recipe: Recipe, settings: Settings, tell: Tell = tell_nobody, *, data:
     prepared = prepare(recipe, settings, data or load_data(recipe, settings, tell))
     if settings.init_from is not None:
         _start_from(prepared, settings.init_from)
+    files: dict[str, bytes | str] = {
+        **_own_code(prepared.recipe),
+        "environment.json": as_json(describe(prepared)),
+        "recipe.yaml": dump(_with_own_code(prepared.recipe)),
+    }
     folder = create(
-        settings.out, settings.name, arch=recipe.model.arch, data=prepared.data.name, seed=prepared.recipe.seed
+        settings.out, settings.name, files, arch=recipe.model.arch, data=prepared.data.name, seed=prepared.recipe.seed
     )
-    write_atomically(folder.recipe, dump(_with_own_code(prepared.recipe, folder)))
-    write_json(folder.environment, describe(prepared))
-    return Run(prepared, folder, Progress(), tell).to_the_end()
+    with only_process(folder.path):
+        return Run(prepared, folder, Progress(), tell).to_the_end()
 
 
 def resume(
@@ -49,70 +55,74 @@ def resume(
     *,
     trust_code: bool = False,
     data: DataSet | None = None,
+    threads: int | None = None,
 ) -> RunFinished:
-    """Go on with a run after the last epoch that it saved; its end is that of a run that was never stopped.
+    """Go on with a run where it was saved last; its end is that of a run that was never stopped.
 
-    `data` is the run's data set where the caller has it in memory already.
+    Args:
+        path: the run folder.
+        settings: where to look for data, on what to train.
+        tell: receives every event, in this thread.
+        trust_code: whether the run may name a Python file.
+        data: the run's data set where the caller has it in memory already.
+        threads: other than the run's own: it does not end bit for bit the same then.
 
     Raises:
         CheckpointError: no whole checkpoint, or other data than the run's.
+        RecipeError: recipe.yaml was changed since.
+        MachineError: another process is at it.
     """
     folder = RunFolder(path)
+    if folder.result.is_file():
+        return _finished_already(folder, tell)
     environment = read_json(folder.environment)
     recipe = from_file(folder.recipe, trust_code=trust_code)
-    if folder.result.is_file():
-        tell(Notice(f"{printable(path)} is finished already: nothing to do"))
-        finished = RunFinished(path, read_json(folder.result), tuple(folder.rows()), None)
-        tell(finished)
-        return finished
+    recipe = recipe if threads is None else recipe.model_copy(update={"threads": threads})
     settings = replace(
         settings,
         engine=environment.get("engine", "torch"),
         gradients=environment.get("gradients", False),
         test=environment.get("test", True),
     )
-    data = data or load_data(recipe, settings, tell)
-    saved = environment.get("data", {})
-    if saved.get("fingerprint") != data.fingerprint:
-        raise CheckpointError(
-            f"the data are not those of the run: fingerprint {data.fingerprint[:12]}…, "
-            f"the run's {printable(str(saved.get('fingerprint'))[:12])}…",
-            hint="Put the run's own data back in place, or start a new run",
-        )
-    data = replace(data, requested=saved.get("requested", data.name), fallback=saved.get("fallback", False))
-    prepared = prepare(recipe, settings, data)
-    progress = _load_progress(folder, prepared, tell)
-    return Run(prepared, folder, progress, tell).to_the_end()
+    with only_process(path):
+        if folder.result.is_file():  # another process has just finished it
+            return _finished_already(folder, tell)
+        remove_temporaries(path)
+        remove_temporaries(folder.checkpoints)
+        found = newest(folder, tell)
+        if found is not None:
+            require_same_recipe(recipe, found.meta)
+        data = data or load_data(recipe, settings, tell)
+        saved = environment.get("data", {})
+        require_same_data(data, saved)
+        data = replace(data, requested=saved.get("requested", data.name), fallback=saved.get("fallback", False))
+        prepared = prepare(recipe, settings, data)
+        if found is None:
+            return Run(prepared, folder, Progress(), tell).to_the_end()
+        tell_differences(prepared, found.meta, tell)
+        return Run(prepared, folder, take_up(folder, prepared, found), tell).to_the_end()
 
 
-def _with_own_code(recipe: Recipe, folder: RunFolder) -> Recipe:
-    """Copy a user's Python file into the run, and let the run's recipe refer to that copy."""
+def _finished_already(folder: RunFolder, tell: Tell) -> RunFinished:
+    tell(Notice(f"{printable(folder.path)} is finished already: nothing to do"))
+    finished = RunFinished(folder.path, read_json(folder.result), tuple(folder.rows()), None)
+    tell(finished)
+    return finished
+
+
+def _own_code(recipe: Recipe) -> dict[str, bytes]:
+    """A user's Python file, to be copied into the run."""
     if not is_user_file(recipe.model.arch):
-        return recipe
-    file, _, name = recipe.model.arch.rpartition(":")
-    write_atomically(folder.path / Path(file).name, Path(file).read_bytes())
-    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"arch": f"{Path(file).name}:{name}"})})
+        return {}
+    file = Path(recipe.model.arch.rpartition(":")[0])
+    return {file.name: file.read_bytes()}
+
+
+def _with_own_code(recipe: Recipe) -> Recipe:
+    """The recipe as it refers to the run's own copy of a user's Python file."""
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"arch": shown_name(recipe.model.arch)})})
 
 
 def _start_from(prepared: Prepared, run: Path) -> None:
     found = checkpoint.load(RunFolder(run).checkpoints, "best")
     prepared.engine.load_weights(found.tensors)
-
-
-def _load_progress(folder: RunFolder, prepared: Prepared, tell: Tell) -> Progress:
-    """Load the newest whole checkpoint into the engine, and drop metrics that are newer than it."""
-    if not any(folder.checkpoints.glob("*.json")):
-        tell(Notice("the run had not saved an epoch yet: it starts again"))
-        return Progress()
-    newest, problems = checkpoint.load_newest(folder.checkpoints)
-    for problem in problems:
-        tell(Notice(f"{problem}; going on from the checkpoint before it"))
-    epoch, best_epoch = newest.meta.get("epoch"), newest.meta.get("best_epoch")
-    rows = folder.rows()
-    if not isinstance(epoch, int) or not isinstance(best_epoch, int) or not 1 <= epoch <= len(rows):
-        raise CheckpointError(f"the checkpoint and the metrics of {printable(folder.path)} do not fit together")
-    prepared.engine.load_training_state(newest.tensors)
-    progress = Progress(rows[:epoch], best_epoch)
-    if best_epoch:
-        progress.best_weights = checkpoint.load(folder.checkpoints, "best").tensors
-    return progress

@@ -1,39 +1,35 @@
-"""One run on its way: epochs, measuring, keeping the best, saving, the result. The same for every engine."""
+"""One run on its way: epochs, measuring, keeping the best, the result. The same for every engine."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from cnnlab.data import Part, batch, mixup
+from cnnlab.errors import NumericError, Stopped
 from cnnlab.randomness import generator
-from cnnlab.training import checkpoint, metrics
+from cnnlab.text import command_path, printable
+from cnnlab.training import metrics
+from cnnlab.training.checkpoint import first_not_finite
 from cnnlab.training.engines.base import Batch, StepKey
-from cnnlab.training.events import EpochDone, Event, RunFinished, RunStarted, StepDone
+from cnnlab.training.engines.diagnosis import not_finite
+from cnnlab.training.events import EpochDone, Event, Notice, RunFinished, RunStarted, StepDone
 from cnnlab.training.gradients import GradientLog
 from cnnlab.training.prepare import Prepared
 from cnnlab.training.run_folder import EpochRow, RunFolder, write_json
+from cnnlab.training.saving import Midway, Progress, Saver
 from cnnlab.training.schedule import learning_rate
 from cnnlab.training.tensorboard import TensorBoard
 
 Tell = Callable[[Event], None]
-
-
-@dataclass
-class Progress:
-    """What the loop carries from epoch to epoch, saved with every checkpoint."""
-
-    rows: list[EpochRow] = field(default_factory=list)
-    best_epoch: int = 0
-    """0: none yet."""
-    best_weights: dict[str, np.ndarray] = field(default_factory=dict)
-
-    @property
-    def epoch(self) -> int:
-        """Epochs done."""
-        return len(self.rows)
+"""Receives every event. It may raise `Stopped` at StepDone or EpochDone: the run then saves where it is, and ends."""
+SAVE_SECONDS = 600.0
+"""A longer epoch is also saved midway, this often."""
+DIVERGED = 3.0
+"""A training loss of so many times that of guessing is reported."""
 
 
 def _better(row: EpochRow, best: EpochRow) -> bool:
@@ -54,36 +50,68 @@ class Run:
     progress: Progress
     tell: Tell
 
+    def __post_init__(self) -> None:
+        self.saver = Saver(self.prepared, self.folder)
+        self.log = GradientLog(self.folder, self.prepared) if self.prepared.settings.gradients else None
+
     def to_the_end(self) -> RunFinished:
-        """All epochs that are left, then the test and the pictures."""
-        prepared, rows = self.prepared, self.progress.rows
+        """All epochs that are left, then the test and the pictures.
+
+        Raises:
+            Stopped: `tell` asked for it; everything is saved.
+            NumericError: a loss or gradient is not finite; what was saved before is still there.
+        """
         self.tell(self._started())
-        log = GradientLog(self.folder, prepared) if prepared.settings.gradients else None
-        board = TensorBoard(self.folder.path) if prepared.settings.tensorboard else None
-        if log is not None:
-            log.keep(self.progress.epoch)
-            if not rows:
-                log.record(0)
-        reason = None
-        for epoch in range(len(rows) + 1, prepared.recipe.train.epochs + 1):
-            row = self.epoch(epoch)
-            rows.append(row)
-            best = self._keep_best(row)
-            if log is not None:
-                log.record(epoch)
-            if board is not None:
-                board.add(row)
-            self._save()
-            self.tell(EpochDone(row, best))
-            reason = self._reason_to_stop()
-            if reason is not None:
-                break
+        try:
+            reason = self._epochs()
+        except Stopped as asked:
+            raise self._stopped(asked) from None
+        except NumericError as error:
+            kept = f"what epoch {self.progress.epoch} left is kept in" if self.progress.epoch else "nothing is saved in"
+            raise NumericError(f"{error.message}; {kept} {printable(self.folder.path)}", hint=error.hint) from error
         result = self._result()
-        self._draw(log)
+        self._draw()
         write_json(self.folder.result, result)
-        finished = RunFinished(self.folder.path, result, tuple(rows), reason)
+        finished = RunFinished(self.folder.path, result, tuple(self.progress.rows), reason)
         self.tell(finished)
         return finished
+
+    def _epochs(self) -> str | None:
+        """Train, measure and save until the end; why it came before the last epoch, if it did."""
+        rows, epochs = self.progress.rows, self.prepared.recipe.train.epochs
+        board = TensorBoard(self.folder.path, len(rows) + 1) if self.prepared.settings.tensorboard else None
+        if self.log is not None:
+            self.log.keep(len(rows))
+            if not rows and not self.progress.midway.steps:
+                self.log.record(0)
+        while (reason := self._reason_to_stop()) is None and len(rows) < epochs:
+            row = self.epoch(len(rows) + 1)
+            rows.append(row)
+            self.progress.midway = Midway()
+            best = self._keep_best(row)
+            if self.log is not None:
+                self.log.record(row.epoch)
+            if board is not None:
+                board.add(row)
+            self.saver.epoch(self.progress)
+            self.tell(EpochDone(row, best))
+            self._warn_of_divergence()
+        return reason
+
+    def _stopped(self, asked: Stopped) -> Stopped:
+        """Save a half-done epoch, draw what there is, and say how to go on."""
+        progress, steps = self.progress, self.progress.midway.steps
+        where = f"after epoch {progress.epoch}"
+        if steps:
+            self.saver.midway(progress)
+            where = f"in epoch {progress.epoch + 1}, after step {steps} of {self.prepared.steps_per_epoch}"
+        if progress.rows:
+            self._draw()
+        return Stopped(
+            f"stopped {where}; everything is saved",
+            signal_number=asked.signal_number,
+            hint=f"Go on: cnnlab train --resume {command_path(self.folder.path)}",
+        )
 
     def _started(self) -> RunStarted:
         prepared, data = self.prepared, self.prepared.data
@@ -111,31 +139,50 @@ class Run:
         )
 
     def epoch(self, epoch: int) -> EpochRow:
-        """Train one epoch and measure it."""
-        started = time.perf_counter()
-        objective, rate, lr = 0.0, 0.0, 0.0
-        steps = self.prepared.steps_per_epoch
-        size = self.prepared.recipe.train.batch_size
-        for step, item in enumerate(self._batches(epoch)):
+        """Train one epoch, or what is left of it, and measure it.
+
+        Raises:
+            NumericError: a loss is not finite.
+        """
+        midway, recipe = self.progress.midway, self.prepared.recipe
+        saved = time.perf_counter()
+        started = saved - midway.seconds
+        size = recipe.train.batch_size
+        for step, item in enumerate(self._batches(epoch, midway.steps), midway.steps):
             lr = self._learning_rate(epoch, step)
-            value = self.prepared.engine.step(item, lr, StepKey(self.prepared.recipe.seed, epoch, step))
-            objective += float(value)
-            rate = (step + 1) * size / (time.perf_counter() - started)
-            self.tell(StepDone(epoch, step + 1, objective / (step + 1), rate, lr))
+            value = self.prepared.engine.step(item, lr, StepKey(recipe.seed, epoch, step))
+            now = time.perf_counter()
+            midway.steps, midway.objective, midway.seconds = step + 1, midway.objective + float(value), now - started
+            if now - saved > SAVE_SECONDS:
+                self.saver.midway(self.progress)
+                saved = now
+            mean, rate = midway.objective / midway.steps, midway.steps * size / midway.seconds
+            self.tell(StepDone(epoch, midway.steps, mean, rate, lr))
+        row = self._measured(epoch, midway)
+        seconds = round(time.perf_counter() - started, 3)
+        return replace(row, seconds=seconds)
+
+    def _measured(self, epoch: int, midway: Midway) -> EpochRow:
         train_loss, train_acc = self._measure(self.prepared.sample)
         val_loss, val_acc = self._measure(self.prepared.val) if self.prepared.val is not None else (None, None)
-        seconds = time.perf_counter() - started
-        return EpochRow(
-            epoch, objective / steps, train_loss, train_acc, val_loss, val_acc, lr, round(rate, 1), round(seconds, 3)
-        )
+        for name, loss in (("training", train_loss), ("validation", val_loss)):
+            if loss is not None and not math.isfinite(loss):
+                bad = first_not_finite(self.prepared.engine.weights())
+                where = f"the first bad tensor is {bad}" if bad else "the outputs are bad, though no weight is"
+                key = StepKey(self.prepared.recipe.seed, epoch, midway.steps - 1)
+                raise not_finite(f"the {name} loss, measured after the epoch, became {loss}", key, where)
+        lr = self._learning_rate(epoch, midway.steps - 1)
+        rate = midway.steps * self.prepared.recipe.train.batch_size / midway.seconds
+        mean = midway.objective / midway.steps
+        return EpochRow(epoch, mean, train_loss, train_acc, val_loss, val_acc, lr, round(rate, 1), 0.0)
 
-    def _batches(self, epoch: int) -> Iterator[Batch]:
-        """The epoch's batches: order and augmentation depend on (seed, epoch, step) alone."""
+    def _batches(self, epoch: int, first: int = 0) -> Iterator[Batch]:
+        """The epoch's batches from step `first` on: order and augmentation depend on (seed, epoch, step) alone."""
         train, augmentation, seed = self.prepared.train, self.prepared.augmentation, self.prepared.recipe.seed
         size = self.prepared.recipe.train.batch_size
         order = generator(seed, "order", epoch).permutation(len(train))
         fill = np.round(self.prepared.mean).astype(np.uint8)
-        for step in range(self.prepared.steps_per_epoch):
+        for step in range(first, self.prepared.steps_per_epoch):
             indices = order[step * size : (step + 1) * size]
             images = batch(train.images, indices, augmentation, generator(seed, "augmentation", epoch, step), fill=fill)
             partners, share = None, 1.0
@@ -164,32 +211,10 @@ class Run:
         self.progress.best_weights = self.prepared.engine.weights()
         return True
 
-    def _save(self) -> None:
-        """Metrics first, then the best, then the state to go on from: each is whole before the next is touched."""
-        rows, folder = self.progress.rows, self.folder
-        folder.write_rows(rows)
-        if self.progress.best_epoch == rows[-1].epoch:
-            checkpoint.save(folder.checkpoints, "best", self.progress.best_weights, self._manifest(rows[-1].epoch))
-        meta = {**self._manifest(rows[-1].epoch), "best_epoch": self.progress.best_epoch}
-        checkpoint.save(folder.checkpoints, "last", self.prepared.engine.training_state(), meta)
-
-    def _manifest(self, epoch: int) -> dict[str, Any]:
-        """What a reader of the weights needs beside them."""
-        prepared = self.prepared
-        return {
-            "epoch": epoch,
-            "arch": prepared.recipe.model.arch,
-            "classes": list(prepared.data.classes),
-            "image_shape": list(prepared.data.image_shape),
-            "mean": prepared.mean.tolist(),
-            "std": prepared.std.tolist(),
-            "data_fingerprint": prepared.data.fingerprint,
-        }
-
     def _reason_to_stop(self) -> str | None:
         """Early stopping and the time budget; None while there is no reason."""
         train, rows = self.prepared.recipe.train, self.progress.rows
-        if len(rows) == train.epochs:
+        if not rows or len(rows) == train.epochs:
             return None
         since_best = rows[-1].epoch - self.progress.best_epoch
         if train.patience is not None and since_best >= train.patience:
@@ -235,12 +260,24 @@ class Run:
             "precision": prepared.engine.precision,
         }
 
-    def _draw(self, log: GradientLog | None) -> None:
+    def _warn_of_divergence(self) -> None:
+        """Say once that the training loss, though finite, is far above that of guessing.
+
+        Both in training and in evaluation mode: young statistics of batch_norm make the latter high at first.
+        """
+        classes, rows = len(self.prepared.data.classes), self.progress.rows
+        guessing = metrics.loss_of_guessing(classes, self.prepared.recipe.train.loss)
+        high = [row.epoch for row in rows if min(row.objective, row.train_loss) > DIVERGED * guessing]
+        if high and high[0] == len(rows):
+            text = f"epoch {len(rows)}: the training loss is {rows[-1].train_loss:.4g}, that of guessing {guessing:.4g}"
+            self.tell(Notice(text + ": training diverges. Lower the learning rate (--lr), or clip gradients"))
+
+    def _draw(self) -> None:
         from cnnlab.report.figures import draw_curves
 
         draw_curves(self.folder.path / "curves.png", self.progress.rows, self.progress.best_epoch, self._title())
-        if log is not None:
-            log.draw(self._title())
+        if self.log is not None:
+            self.log.draw(self._title())
 
     def _title(self) -> str:
         data = self.prepared.data

@@ -7,7 +7,10 @@ gradients.jsonl  gradients.png  checkpoints/{best,last}.{safetensors,json}
 import csv
 import io
 import json
+import os
 import re
+import shutil
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -130,7 +133,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write a JSON object atomically."""
-    write_atomically(path, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_atomically(path, as_json(document))
+
+
+def as_json(document: Mapping[str, Any]) -> str:
+    """A JSON object as it stands in a run's files."""
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def safe_name(text: str) -> str:
@@ -139,8 +147,10 @@ def safe_name(text: str) -> str:
     return f"_{name}" if name.partition(".")[0].lower() in _WINDOWS_RESERVED else name or "unnamed"
 
 
-def create(out: Path, name: str | None, *, arch: str, data: str, seed: int) -> RunFolder:
-    """Make a new run folder below `out`, one that no other run has.
+def create(
+    out: Path, name: str | None, files: Mapping[str, bytes | str], *, arch: str, data: str, seed: int
+) -> RunFolder:
+    """Make a new run folder below `out`, one that no other run has, with these files: all of it or none.
 
     Raises:
         UsageError: `name` is taken or no file name.
@@ -153,31 +163,44 @@ def create(out: Path, name: str | None, *, arch: str, data: str, seed: int) -> R
     stem = name or f"{time.strftime('%Y%m%d-%H%M%S')}-{safe_name(arch)}-{safe_name(data)}-s{seed}"
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
+    begun = out / f".{stem}.{os.getpid()}.{threading.get_ident()}.tmp"
+    try:
+        with writing(begun):
+            (begun / "checkpoints").mkdir(parents=True)
+        for file, content in files.items():
+            write_atomically(begun / file, content)
+        return RunFolder(_rename_to_free_name(begun, stem, only=name is not None))
+    except BaseException:
+        shutil.rmtree(begun, ignore_errors=True)
+        raise
+
+
+def _rename_to_free_name(begun: Path, stem: str, *, only: bool) -> Path:
+    """Rename to `stem`, or with a number behind it unless `only` that will do: a rename takes no folder with files."""
     for attempt in range(1, 1000):
-        path = out / (stem if attempt == 1 else f"{stem}-{attempt}")
+        path = begun.with_name(stem if attempt == 1 else f"{stem}-{attempt}")
         try:
-            with writing(path):
-                path.mkdir()
-                (path / "checkpoints").mkdir()
-                sync_folder(out)
-        except MachineError as error:
-            if not isinstance(error.__cause__, FileExistsError):
-                raise
-            if name is not None:
-                raise UsageError(
-                    f"{printable(path)} exists already; a run folder is never shared",
-                    hint=f"Choose another --name, or go on with it: cnnlab train --resume {printable(path)}",
-                ) from None
-        else:
-            return RunFolder(path)
-    raise MachineError(f"no free name for a run in {printable(out)}")
+            if not path.exists():
+                begun.rename(path)
+                sync_folder(path.parent)
+                return path
+        except OSError as error:
+            if not path.exists():
+                with writing(path):
+                    raise error
+        if only:
+            raise UsageError(
+                f"{printable(path)} exists already; a run folder is never shared",
+                hint=f"Choose another --name, or go on with it: cnnlab train --resume {printable(path)}",
+            )
+    raise MachineError(f"no free name for a run in {printable(begun.parent)}")
 
 
 def list_runs(out: Path) -> list[RunFolder]:
     """The runs below `out`, oldest first."""
     if not out.is_dir():
         return []
-    runs = [RunFolder(path) for path in out.iterdir() if (path / "recipe.yaml").is_file()]
+    runs = [RunFolder(path) for path in out.iterdir() if path.name[0] != "." and (path / "recipe.yaml").is_file()]
     return sorted(runs, key=lambda run: (run.recipe.stat().st_mtime_ns, run.path.name))
 
 

@@ -17,10 +17,11 @@ def require_tensorboard() -> None:
 class TensorBoard:
     """Event files in `<run>/tensorboard`."""
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Path, epoch: int) -> None:
+        """Begin with `epoch`: what earlier event files say of it and of later ones is hidden."""
         from torch.utils.tensorboard import SummaryWriter
 
-        self.writer = SummaryWriter(log_dir=str(run / "tensorboard"))
+        self.writer = SummaryWriter(log_dir=str(run / "tensorboard"), purge_step=epoch)
 
     def add(self, row: EpochRow) -> None:
         """One epoch's metrics, flushed, so that they show at once."""

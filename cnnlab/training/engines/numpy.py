@@ -13,6 +13,7 @@ from cnnlab.errors import CheckpointError, NumericError, UsageError
 from cnnlab.randomness import generator
 from cnnlab.recipe.schema import OptimSection, TrainSection
 from cnnlab.training.engines.base import Batch, LayerGradient, StepKey
+from cnnlab.training.engines.diagnosis import bad_gradient, bad_output, bad_weight, leaves, not_finite
 
 EVALUATION_BATCH = 250
 _ACTIVATIONS = (backprop.ReLU, backprop.Sigmoid, backprop.Tanh, backprop.GELU, backprop.SiLU, backprop.Identity)
@@ -43,6 +44,8 @@ class NumpyEngine:
         self.averaged = copy.deepcopy(self.net).eval() if train.ema else None
         self.updates = 0
         self.optimizer = _optimizer(self.net, optim)
+        parameters = list(self.net.parameters())
+        self._probe = next((parameter for parameter in parameters if parameter.value.ndim == 1), parameters[0])
         self._losses = [_loss(train), _loss(train)]
         self._mean = mean.astype(self.dtype)
         self._scale = (1 / std.astype(self.dtype)).astype(self.dtype)
@@ -67,13 +70,15 @@ class NumpyEngine:
                 value, delta = self._objective(self.net.forward(images.astype(self.dtype, copy=False)), batch)
                 self.net.backward(delta)
         except NumericError as error:
-            raise self._not_finite(error.message, key) from error
+            raise not_finite(f"numbers became not finite ({error.message})", key, self._first_bad(images)) from error
         if not np.isfinite(value):
-            raise self._not_finite(f"the objective became {value}", key)
+            raise not_finite(f"the objective became {value}", key, self._first_bad(images))
+        if not self._gradient_is_finite():
+            raise not_finite("a gradient became not finite", key, self._first_bad(images))
         if self.train.clip_norm is not None:
             norm = backprop.clip_grad_norm(self.net.parameters(), self.train.clip_norm)
             if not np.isfinite(norm):
-                raise self._not_finite(f"the gradient's norm became {norm}", key)
+                raise not_finite(f"the gradient's norm became {norm}", key, self._first_bad(images))
         self.optimizer.step()
         self._average()
         return value
@@ -171,11 +176,37 @@ class NumpyEngine:
                 average[name] = current[name]
         self.averaged.load_state_dict(average)
 
-    def _not_finite(self, what: str, key: StepKey) -> NumericError:
-        return NumericError(
-            f"{what}, in epoch {key.epoch}, step {key.step + 1}",
-            hint="Lower the learning rate (--lr), or clip gradients (--set train.clip_norm=1)",
-        )
+    def _gradient_is_finite(self) -> bool:
+        """Look at one small gradient, the lowest layer's, in which the δ of all others meet; if it is bad, at all."""
+        if np.isfinite(self._probe.grad.sum()):
+            return True
+        return all(bool(np.isfinite(parameter.grad).all()) for parameter in self.net.parameters())
+
+    def _first_bad(self, images: Array) -> str | None:
+        """What to say of the first tensor that is not finite: a weight, else an output, else a gradient."""
+
+        def watch(layer: Layer, note: Any) -> Any:
+            forward = layer.forward
+
+            def noting(x: Array) -> Array:
+                output = forward(x)
+                note(bool(np.isfinite(output).all()))
+                return output
+
+            vars(layer)["forward"] = noting
+            return lambda: vars(layer).pop("forward")
+
+        gradients = [(name, p.grad) for name, p in self.net.named_parameters() if p.name in p.layer.grads]
+        with np.errstate(all="ignore"):
+            return (
+                bad_weight((name, bool(np.isfinite(array).all())) for name, array in self.net.state_dict().items())
+                or bad_output(
+                    leaves(_walk(self.net), lambda layer: layer.children()),
+                    lambda: self.net.forward(images.astype(self.dtype, copy=False)),
+                    watch,
+                )
+                or bad_gradient((name, bool(np.isfinite(array).all())) for name, array in reversed(gradients))
+            )
 
 
 class _GradientRecorder:

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,12 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cnnlab.errors import CheckpointError, NumericError
+from cnnlab.errors import CheckpointError
 from cnnlab.models.layers import ACTIVATIONS, Dropout
 from cnnlab.randomness import generator
 from cnnlab.recipe.schema import OptimSection, TrainSection
 from cnnlab.text import printable
 from cnnlab.training.engines.base import Batch, LayerGradient, StepKey
+from cnnlab.training.engines.diagnosis import bad_gradient, bad_output, bad_weight, leaves, not_finite
 
 EVALUATION_BATCH = 1000
 _ACTIVATION_TYPES = tuple(type(make()) for make in ACTIVATIONS.values())
@@ -47,6 +49,8 @@ class TorchEngine:
         self.optimizer = _optimizer(self.net, optim, device)
         self._mean = torch.as_tensor(mean, dtype=self.dtype, device=device).view(1, -1, 1, 1)
         self._scale = (1 / torch.as_tensor(std, dtype=self.dtype, device=device)).view(1, -1, 1, 1)
+        parameters = list(self.net.parameters())
+        self._probe = next((parameter for parameter in parameters if parameter.dim() == 1), parameters[0])
         self._dropouts = [(name, layer) for name, layer in self.net.named_modules() if isinstance(layer, Dropout)]
 
     def step(self, batch: Batch, lr: float, key: StepKey) -> float:
@@ -73,12 +77,14 @@ class TorchEngine:
         self.optimizer.zero_grad(set_to_none=True)
         objective.backward()
         value = float(objective.detach())
-        if not np.isfinite(value):
-            raise self._not_finite("the objective", value, key)
+        if not math.isfinite(value):
+            raise not_finite(f"the objective became {value}", key, self._first_bad(images))
+        if not self._gradient_is_finite():
+            raise not_finite("a gradient became not finite", key, self._first_bad(images))
         if self.train.clip_norm is not None:
             norm = float(nn.utils.clip_grad_norm_(self.net.parameters(), self.train.clip_norm))
-            if not np.isfinite(norm):
-                raise self._not_finite("the gradient's norm", norm, key)
+            if not math.isfinite(norm):
+                raise not_finite(f"the gradient's norm became {norm}", key, self._first_bad(images))
         self.optimizer.step()
         self._average()
         return value
@@ -182,20 +188,32 @@ class TorchEngine:
             for name in mine.keys() - set(floats):
                 mine[name].copy_(theirs[name])
 
-    def _not_finite(self, what: str, value: float, key: StepKey) -> NumericError:
-        bad = next(
-            (
-                name
-                for name, parameter in self.net.named_parameters()
-                if parameter.grad is not None and not parameter.grad.isfinite().all()
-            ),
-            None,
-        )
-        where = f"; the first gradient that is not finite is that of {bad}" if bad else ""
-        return NumericError(
-            f"{what} became {value} in epoch {key.epoch}, step {key.step + 1}{where}",
-            hint="Lower the learning rate (--lr), or clip gradients (--set train.clip_norm=1)",
-        )
+    def _gradient_is_finite(self) -> bool:
+        """Look at one small gradient, the lowest layer's, in which the δ of all others meet; if it is bad, at all."""
+        probe = self._probe.grad
+        if probe is None or math.isfinite(float(probe.sum())):
+            return True
+        return all(p.grad is None or bool(p.grad.isfinite().all()) for p in self.net.parameters())
+
+    def _first_bad(self, images: Tensor) -> str | None:
+        """What to say of the first tensor that is not finite: a weight, else an output, else a gradient."""
+
+        def watch(layer: nn.Module, note: Any) -> Any:
+            return layer.register_forward_hook(
+                lambda _, inputs, output: note(bool(output.isfinite().all())) if isinstance(output, Tensor) else None
+            ).remove
+
+        gradients = [(name, p.grad) for name, p in self.net.named_parameters() if p.grad is not None]
+        with torch.no_grad(), self._autocast():
+            return (
+                bad_weight((name, bool(tensor.isfinite().all())) for name, tensor in self.net.state_dict().items())
+                or bad_output(
+                    leaves(self.net.named_modules(), lambda layer: list(layer.children())),
+                    lambda: self.net(images),
+                    watch,
+                )
+                or bad_gradient((name, bool(gradient.isfinite().all())) for name, gradient in reversed(gradients))
+            )
 
 
 class _GradientRecorder:

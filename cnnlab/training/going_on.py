@@ -1,0 +1,156 @@
+"""Going on with a run: the newest whole checkpoint, and whether recipe, data and machine are still the run's."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cnnlab.data import DataSet
+from cnnlab.errors import CheckpointError, RecipeError
+from cnnlab.recipe.schema import Recipe
+from cnnlab.text import printable
+from cnnlab.training import checkpoint
+from cnnlab.training.environment import made_with
+from cnnlab.training.events import Notice
+from cnnlab.training.prepare import Prepared
+from cnnlab.training.run import Tell
+from cnnlab.training.run_folder import RunFolder
+from cnnlab.training.saving import Midway, Progress, portable
+
+_MAY_DIFFER = {"data.name", "threads"}
+"""Keys that do not say what is learnt: data are told by their fingerprint, threads by what the run was made with."""
+_MISSING = "(not there)"
+
+
+def newest(folder: RunFolder, tell: Tell) -> checkpoint.Checkpoint | None:
+    """The newest whole checkpoint that the metrics reach to; None where the run had not saved one yet.
+
+    Raises:
+        CheckpointError: there were checkpoints, and none is whole.
+    """
+    rows = len(folder.rows())
+    if not checkpoint.any_saved(folder.checkpoints):
+        if rows > 1:
+            raise CheckpointError(
+                f"{printable(folder.path)} has {rows} epochs and no checkpoint", hint="Start the run anew"
+            )
+        tell(Notice("the run had not saved an epoch yet: it starts again"))
+        return None
+    found, problems = checkpoint.load_newest(folder.checkpoints, rows)
+    for problem in problems:
+        tell(Notice(f"{problem}; going on from the checkpoint before it, {_where(found.meta)}"))
+    return found
+
+
+def require_same_recipe(recipe: Recipe, saved: Mapping[str, Any]) -> None:
+    """Refuse a recipe that is not the checkpoint's any more.
+
+    Raises:
+        RecipeError: it differs, with the keys and both values.
+    """
+    if "recipe" not in saved:  # the first format did not hold it
+        return
+    now, before = _flat(portable(recipe)), _flat(saved["recipe"])
+    differing = [
+        f"{key}: {now.get(key, _MISSING)}, the checkpoint's {before.get(key, _MISSING)}"
+        for key in sorted({**now, **before})
+        if key not in _MAY_DIFFER and now.get(key, _MISSING) != before.get(key, _MISSING)
+    ]
+    if differing:
+        raise RecipeError(
+            "the run's recipe was changed since its checkpoint was saved:\n" + "\n".join(map(printable, differing)),
+            hint="Undo that in recipe.yaml, or start a new run from the weights: --recipe FILE --init-from RUN",
+        )
+
+
+def require_same_data(data: DataSet, saved: Mapping[str, Any]) -> None:
+    """Refuse data that are not the run's.
+
+    Args:
+        data: what was loaded now.
+        saved: `data` of the run's environment.json.
+
+    Raises:
+        CheckpointError: they differ.
+    """
+    if saved.get("fingerprint") == data.fingerprint:
+        return
+    parts = (("train", data.train), ("val", data.val), ("test", data.test))
+    now = {
+        "name": data.name,
+        "classes": list(data.classes),
+        "image_shape": list(data.image_shape),
+        "images": sum(len(part) for _, part in parts if part is not None),
+    }
+    images = saved.get("images")
+    before = {**saved, "images": sum(images.values()) if isinstance(images, dict) else images}
+    differing = [
+        f"{key}: {value}, the run's {before.get(key)}" for key, value in now.items() if value != before.get(key)
+    ]
+    if not differing:
+        differing = ["the same number of images and classes, other content"]
+    raise CheckpointError(
+        "the data are not those of the run:\n"
+        + "\n".join(printable(line) for line in differing)
+        + f"\nfingerprint: {data.fingerprint[:12]}…, the run's {printable(str(saved.get('fingerprint'))[:12])}…",
+        hint="Put the run's own data back in place, or start a new run",
+    )
+
+
+def tell_differences(prepared: Prepared, saved: Mapping[str, Any], tell: Tell) -> None:
+    """Say what a run was made with that is otherwise now: it goes on, but not bit for bit."""
+    before = saved.get("made_with", {})
+    for key, value in made_with(prepared).items():
+        if key in before and before[key] != value:
+            hint = f"; --threads {before[key]} would be exact" if key == "threads" else ""
+            tell(
+                Notice(
+                    f"{key} is {printable(value)}, the run's was {printable(before[key])}: "
+                    f"it goes on, but does not end bit for bit like a run that was never stopped{hint}"
+                )
+            )
+
+
+def take_up(folder: RunFolder, prepared: Prepared, found: checkpoint.Checkpoint) -> Progress:
+    """Put a checkpoint into the engine, and the run folder back to where that was saved.
+
+    Raises:
+        CheckpointError: it belongs to another net, or the weights of its best epoch are lost.
+    """
+    epoch, best_epoch = found.meta.get("epoch"), found.meta.get("best_epoch")
+    rows = folder.rows()
+    if not isinstance(epoch, int) or not isinstance(best_epoch, int) or not 0 <= best_epoch <= epoch <= len(rows):
+        raise CheckpointError(f"the checkpoint and the metrics of {printable(folder.path)} do not fit together")
+    prepared.engine.load_training_state(found.tensors)
+    midway = _midway(found.meta.get("midway"), folder.path)
+    best = None
+    if best_epoch:
+        try:
+            best = checkpoint.load_best(folder.checkpoints, best_epoch)
+        except CheckpointError:
+            if best_epoch != epoch or midway.steps:
+                raise
+    checkpoint.settle(folder.checkpoints, found, best)
+    weights = {} if not best_epoch else prepared.engine.weights() if best is None else best.tensors
+    return Progress(rows[:epoch], best_epoch, weights, midway)
+
+
+def _midway(saved: Any, run: Path) -> Midway:
+    if saved is None:
+        return Midway()
+    try:
+        return Midway(int(saved["steps"]), float(saved["objective"]), float(saved["seconds"]))
+    except (KeyError, TypeError, ValueError):
+        raise CheckpointError(f"the checkpoint of {printable(run)} does not say how far its epoch was") from None
+
+
+def _where(meta: Mapping[str, Any]) -> str:
+    midway = meta.get("midway")
+    return f"epoch {meta['epoch'] + 1}, step {midway['steps']}" if midway else f"epoch {meta['epoch']}"
+
+
+def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys as one level of dotted ones."""
+    flat: dict[str, Any] = {}
+    for key, value in document.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
