@@ -97,6 +97,7 @@ _CONV = (
     _case("1×1 kernel, stride 2", _normal(2, 3, 5, 4), 3, 2, 1, stride=2),
     _case("batch of 1, one channel, one kernel", _normal(1, 1, 5, 4), 1, 1, 3, padding=1),
     _case("padding as large as the kernel", _normal(2, 1, 3, 4), 1, 2, 2, padding=2),
+    _case("padding larger than the kernel, stride", _normal(2, 2, 4, 5), 2, 3, (1, 2), stride=(2, 3), padding=(1, 4)),
     _case("kernel as large as the input", _normal(2, 2, 3, 4), 2, 3, (3, 4)),
     _case("as many channels out as in", _normal(2, 3, 4, 5), 3, 3, 3, padding=1),
     _case("no bias", _normal(2, 2, 4, 5), 2, 3, 3, bias=False),

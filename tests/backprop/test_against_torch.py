@@ -86,6 +86,15 @@ def test_input_and_delta_are_left_as_they_are(name, training, dtype):
     assert np.array_equal(delta, upstream)
 
 
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [(backprop.Linear(7, 5, bias=False), (9, 7)), (backprop.Conv2d(3, 4, 3, bias=False), (5, 3, 4, 6))],
+)
+def test_without_a_bias_there_is_no_gradient_of_it(layer, shape):
+    layer.backward(layer(np.ones(shape)))
+    assert layer.grads.keys() == layer.state_dict().keys() == {"weight"}
+
+
 @pytest.mark.parametrize("name", LAYERS)
 def test_gradients_are_of_the_last_backward_alone(name):
     arguments, shape = LAYERS[name]
