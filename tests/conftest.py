@@ -1,5 +1,6 @@
 """What every test may use: the program in this process, and a world of its own (no home, no network, no data)."""
 
+import importlib.util
 import json
 import os
 import socket
@@ -81,6 +82,17 @@ def cli_process() -> Callable[..., Ended]:
         return Ended(ended.returncode, ended.stdout.decode(errors="replace"), ended.stderr.decode(errors="replace"))
 
     return run
+
+
+@pytest.fixture(scope="session")
+def make_comparison() -> Callable[..., Any]:
+    """`make` of `made_comparison.py` beside this file: a finished comparison without any training."""
+    spec = importlib.util.spec_from_file_location("made_comparison", Path(__file__).parent / "made_comparison.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.make
 
 
 @pytest.fixture(scope="session")

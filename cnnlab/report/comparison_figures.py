@@ -79,7 +79,7 @@ def accuracy_figure(contestants: Sequence[Curves], view: View) -> "Figure":
 
 def gradients_figure(contestants: Sequence[tuple[str, Sequence[Row]]], view: View) -> "Figure":
     """RMS of δ by layer, a panel a contestant (name, rows of gradients.jsonl), on one logarithmic axis."""
-    columns = min(len(contestants), 2 if view.narrow else 4)
+    columns = min(len(contestants), 2 if view.narrow or len(contestants) == 4 else 3)
     lines = -(-len(contestants) // columns)
     width = 5.0 if view.narrow else max(7.0, 3.4 * columns)
     figure = new_figure(width, 1.4 + (3.2 if view.narrow else 3.8) * lines)
@@ -108,6 +108,8 @@ def _curves_figure(
     contestants: Sequence[Curves], view: View, what: str, keys: tuple[str, str], scale: float
 ) -> "tuple[Figure, Axes]":
     """A dashed and a solid line, band and best epoch of every contestant."""
+    from matplotlib.ticker import MaxNLocator
+
     figure = new_figure(5.0, 5.6) if view.narrow else new_figure(9.0, 5.8)
     axes = figure.add_subplot()
     epochs = max((len(run) for curves in contestants for run in curves.runs), default=0)
@@ -116,7 +118,7 @@ def _curves_figure(
     if view.x == "epoch" and epochs == 1:
         axes.set_xticks([1])
     elif view.x == "epoch":
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     plain_axes(axes)
     _who(figure, contestants, view)
     _what(axes, view, max((len(curves.runs) for curves in contestants), default=1), validated=any(validated))
@@ -232,4 +234,6 @@ def _wrapped(name: str, width: int) -> str:
         if len(lines[-1]) + len(part) > width:
             lines.append("")
         lines[-1] += part
-    return "\n".join(map(shown, [*lines[:2], *(["…"] if len(lines) > 3 else lines[2:])]))
+    if len(lines) > 3:
+        lines[2] = lines[2][: width - 1] + "…"
+    return "\n".join(map(shown, lines[:3]))

@@ -1,0 +1,238 @@
+"""report.html: the whole comparison on one page that needs nothing but itself."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from cnnlab.comparison import numbers
+from cnnlab.comparison.page_images import matrices, only_right
+from cnnlab.comparison.pictures import figures, on_data, svg
+from cnnlab.comparison.result import Comparison, Contestant, PairTest
+from cnnlab.files import write_atomically
+from cnnlab.report.bands import BAND_WORDS
+from cnnlab.report.comparison_figures import colour_of
+from cnnlab.text import counted, printable
+
+TEMPLATE = "report.html.j2"
+COLUMNS = (
+    "net", "test acc.", "val acc.", "train acc.", "best epoch", "val loss", "train loss", "gap", "parameters",
+    "multiply-adds", "weight layers", "time", "images/s",
+)  # fmt: skip
+_LISTED = 80
+"""Characters that the names of all nets may take in a heading."""
+PAIR_COLUMNS = ("a", "b", "a − b, points", "95 % CI", "only a right", "only b right", "McNemar p", "p over seeds",
+                "p, Holm", "better")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture of the page: the same in two widths, and in words for those who do not see it."""
+
+    name: str
+    caption: str
+    alt: str
+    wide: Markup
+    """A data URI."""
+    narrow: Markup
+
+
+def write_page(comparison: Comparison) -> Path:
+    """Write report.html into the comparison's folder.
+
+    Raises:
+        MachineError: it cannot be written there.
+    """
+    path = comparison.folder / "report.html"
+    write_atomically(path, render_page(comparison))
+    return path
+
+
+def render_page(comparison: Comparison) -> str:
+    """The page as HTML: no script, no address of anything outside it; all text is escaped and printable."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("cnnlab.comparison", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_fit_to_show,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(TEMPLATE).render(contents(comparison))
+
+
+def contents(comparison: Comparison) -> dict[str, Any]:
+    """What the template lays out, by name."""
+    names = [contestant.name for contestant in comparison.contestants]
+    seeds = len(comparison.seeds)
+    groups, note = only_right(comparison)
+    return {
+        "c": comparison,
+        "title": f"{_listed(names)} on {on_data(comparison)}",
+        "answer": sentence(comparison.answer),
+        "one_seed": seeds == 1,
+        "question": _question(comparison, names),
+        "settings": _settings(comparison),
+        "colours": {name: Markup(colour_of(number)) for number, name in enumerate(names)},  # our own constants
+        "figures": _figures(comparison),
+        "columns": COLUMNS,
+        "rows": [_row(contestant, seeds) for contestant in comparison.contestants],
+        "matched": [_matched(contestant) for contestant in comparison.contestants if contestant.matched],
+        "at_chance": [contestant.name for contestant in comparison.contestants if not contestant.beats_chance],
+        "pair_columns": PAIR_COLUMNS,
+        "pairs": [_pair(test) for test in comparison.tests],
+        "verdicts": [sentence(test.verdict) for test in comparison.tests] if len(comparison.tests) > 1 else [],
+        "ci_methods": sorted({test.ci_method for test in comparison.tests}),
+        "matrices": matrices(comparison),
+        "only_right": groups,
+        "only_right_note": note,
+        "environment": _environment(comparison.environment),
+        "recipes": [(contestant.name, contestant.recipe.splitlines()) for contestant in comparison.contestants],
+    }
+
+
+def sentence(text: str) -> str:
+    """With a full stop at its end; a name at its beginning stays as it is."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _fit_to_show(value: Any) -> Any:
+    return value if isinstance(value, Markup) or not isinstance(value, str) else printable(value)
+
+
+def _listed(names: Sequence[str]) -> str:
+    listed = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    return listed if len(listed) <= _LISTED else counted(len(names), "net")
+
+
+def _question(comparison: Comparison, names: Sequence[str]) -> str:
+    which = f"Which of {_listed(names)} classifies" if len(names) > 1 else f"How well does {_listed(names)} classify"
+    best = " best" if len(names) > 1 else ""
+    return (
+        f"{which} images of {comparison.data} that it has never seen{best}, and how sure is that? All of them learn "
+        f"from the same images, with the same split, the same seeds and at most {counted(comparison.epochs, 'epoch')}."
+    )
+
+
+def _settings(comparison: Comparison) -> list[tuple[str, str]]:
+    parts = ", ".join(f"{count:,} {part}" for part, count in comparison.images.items())
+    height, width, channels = comparison.test.images.shape[1:]
+    seeds = ", ".join(map(str, comparison.seeds))
+    settings = [
+        ("data", on_data(comparison)),
+        ("images", f"{parts}, of {channels}×{height}×{width} in {len(comparison.classes)} classes"),
+        ("chance", f"{numbers.percent(comparison.chance)}, by always naming the commonest class"),
+        ("epochs", f"at most {comparison.epochs:,}"),
+        ("seeds" if len(comparison.seeds) > 1 else "seed", seeds),
+        ("choice of weights", _choice(comparison)),
+        ("engine", f"{comparison.engine} on {comparison.device}"),
+    ]
+    if comparison.match:
+        what = {"params": "parameters", "macs": "multiply-adds"}[comparison.match]
+        settings.append(("matched", f"widths chosen so that {what} agree with those of the first net"))
+    return settings
+
+
+def _choice(comparison: Comparison) -> str:
+    if any(contestant.val_acc is None for contestant in comparison.contestants):
+        return "those of the last epoch (there is no validation part)"
+    return "those of the best validation epoch; only they see the test images, once"
+
+
+def _row(contestant: Contestant, seeds: int) -> dict[str, Any]:
+    spread = "" if contestant.test_acc_std is None else f" ± {100 * contestant.test_acc_std:.2f}"
+    cells = [
+        f"{100 * contestant.test_acc_mean:.2f}{spread} %",
+        numbers.percent(contestant.val_acc),
+        numbers.percent(contestant.train_acc),
+        f"{contestant.best_epoch:g}" if seeds == 1 else f"{contestant.best_epoch:.1f}",
+        numbers.loss(contestant.val_loss),
+        numbers.loss(contestant.train_loss),
+        numbers.loss(contestant.gap, signed=True),
+        f"{contestant.parameters:,}",
+        numbers.big(contestant.macs),
+        str(contestant.weight_layers),
+        numbers.duration(contestant.seconds),
+        f"{contestant.images_per_s:,.0f}",
+    ]
+    return {"name": contestant.name, "cells": cells}
+
+
+def _matched(contestant: Contestant) -> str:
+    left = "" if contestant.match_left is None else f", {100 * contestant.match_left:+.2f} % away from the first net"
+    return f"{contestant.name}: {contestant.matched}{left}"
+
+
+def _pair(test: PairTest) -> dict[str, Any]:
+    low, high = 100 * test.ci_low, 100 * test.ci_high
+    return {
+        "a": test.a,
+        "b": test.b,
+        "better": test.better,
+        "cells": [
+            f"{100 * test.difference:+.2f}",
+            f"{low:+.2f} to {high:+.2f}",
+            f"{test.only_a:,}",
+            f"{test.only_b:,}",
+            numbers.p_value(test.p_mcnemar),
+            numbers.p_value(test.p_seeds),
+            numbers.p_value(test.p_adjusted),
+        ],
+    }
+
+
+def _figures(comparison: Comparison) -> list[Figure]:
+    seeds = len(comparison.seeds)
+    band = f" Lines are means over {seeds} seeds, bands {BAND_WORDS[comparison.band]}." if seeds > 1 else ""
+    lines = f"Training is dashed, validation solid, the star marks the best validation epoch.{band}"
+    captions = {
+        "loss": f"Loss of all nets. {lines}",
+        "accuracy": f"Accuracy of all nets. {lines}",
+        "gradients": "Root mean square of δ = ∂J/∂z by layer, on one logarithmic axis: where it falls towards the "
+        f"first layers, they hardly learn. Seed {comparison.seeds[0]}.",
+    }
+    return [
+        Figure(
+            name,
+            captions[name],
+            _in_words(comparison, name),
+            *(_data_uri(svg(comparison, draw, narrow=narrow), "image/svg+xml") for narrow in (False, True)),
+        )
+        for name, draw in figures(comparison).items()
+    ]
+
+
+def _in_words(comparison: Comparison, name: str) -> str:
+    """What a figure shows at the best epochs, for those who do not see it."""
+    names = ", ".join(contestant.name for contestant in comparison.contestants)
+    if name == "gradients":
+        return f"Size of the gradient by layer, a panel each: {names}."
+    said = []
+    for contestant in comparison.contestants:
+        loss, accuracy = numbers.loss(contestant.val_loss), numbers.percent(contestant.val_acc)
+        said.append(f"{contestant.name} {loss if name == 'loss' else accuracy}")
+    return f"Curves of {name}. Validation {name} at the best epoch: {', '.join(said)}."
+
+
+def _environment(environment: dict[str, Any]) -> list[tuple[str, str]]:
+    """The record of a run as lines of text; what the page says elsewhere is left out."""
+    left_out = {"data", "command", "gradients", "test"}
+    lines = []
+    for key, value in environment.items():
+        if isinstance(value, dict) and key not in left_out:
+            value = ", ".join(f"{name} {version}" for name, version in value.items() if version is not None)
+        if key not in left_out and value is not None:
+            lines.append((key.replace("_", " "), str(value)))
+    data = environment.get("data")
+    if isinstance(data, dict) and data.get("fingerprint"):
+        lines.append(("data fingerprint", str(data["fingerprint"])))
+    return lines
+
+
+def _data_uri(content: bytes, kind: str) -> Markup:
+    return Markup(f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}")
