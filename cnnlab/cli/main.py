@@ -1,6 +1,7 @@
 """The program around the commands: every ending becomes an exit code, every error one short block."""
 
-import os
+import contextlib
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -23,9 +24,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             return UsageError.exit_code
         return _fail(UsageError(error.format_message(), hint=_usage_hint(error)), arguments)
     except BrokenPipeError:
-        # The reader has gone (`| head`): nothing more can be said to it, and Python must not try at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _reader_gone()
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # what Typer makes of it
+            return _reader_gone()
+        raise
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     except Exception as error:  # noqa: BLE001  # the outermost frame: whatever arrives here is a bug of ours
         return _fail_as_bug(error, arguments)
 
@@ -38,6 +43,14 @@ def _run(arguments: list[str]) -> int:
     code = app(args=arguments, prog_name="cnnlab", standalone_mode=False)
     sys.stdout.flush()
     return code if isinstance(code, int) else 0
+
+
+def _reader_gone() -> int:
+    """`| head` has read what it wanted: nothing more can be said to it, and Python must not try at its exit."""
+    from cnnlab.cli.signals import abandon_output
+
+    abandon_output()
+    return 0
 
 
 def _make_streams_safe() -> None:
@@ -64,10 +77,14 @@ def _usage_hint(error: TyperException) -> str:
 
 def _fail(error: CnnlabError, arguments: Sequence[str]) -> int:
     from cnnlab.cli.render.console import render_error
+    from cnnlab.cli.signals import abandon_output
 
     if _asked(arguments, "--verbose", "v"):
-        traceback.print_exception(error, file=sys.stderr)
-    render_error(error, as_json=_asked(arguments, "--json"))
+        with contextlib.suppress(OSError):
+            traceback.print_exception(error, file=sys.stderr)
+    with contextlib.suppress(OSError):  # nobody reads stderr, or stdout with --json; the exit code still tells
+        render_error(error, as_json=_asked(arguments, "--json"))
+    abandon_output()
     return error.exit_code
 
 

@@ -14,9 +14,16 @@ PIPE_WIDTH = 100
 """Columns used where there is no terminal to ask (a pipe, a file), unless COLUMNS says otherwise."""
 
 
+class _Console(Console):
+    """A console that lets its caller know when nobody reads any more, where rich's own would end the program."""
+
+    def on_broken_pipe(self) -> None:
+        raise  # called where the BrokenPipeError is being handled
+
+
 def make_console(*, stderr: bool = False, quiet: bool = False) -> Console:
     """A console that neither guesses markup nor highlights, and keeps a sensible width without a terminal."""
-    console = Console(stderr=stderr, quiet=quiet, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    console = _Console(stderr=stderr, quiet=quiet, highlight=False, markup=False, emoji=False, soft_wrap=False)
     if not console.is_terminal and "COLUMNS" not in console._environ:
         console.width = PIPE_WIDTH
     return console
