@@ -60,6 +60,7 @@ def train(
     log: Annotated[
         str | None, typer.Option(metavar="tensorboard", help="Also write TensorBoard's event files.")
     ] = None,
+    profile: Annotated[bool, typer.Option("--profile", help="Show where the time goes.")] = False,
     no_test: Annotated[bool, typer.Option("--no-test", help="Leave the test set alone.")] = False,
     init_from: Annotated[str | None, typer.Option(metavar="RUN", help="Start from a run's best weights.")] = None,
     resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with a stopped run.")] = None,
@@ -89,6 +90,7 @@ def train(
     cnnlab train --arch resnet:depth=20 --epochs 30 --lr 0.2
     cnnlab train --arch net.py:Net --data digits         your own nn.Module
     cnnlab train --arch mlp:width=100,depth=1 --dry-run --input 3x224x224
+    cnnlab train --arch cnn --epochs 2 --profile         where the time goes
     cnnlab train --resume last                           go on after a stop
     """
     from cnnlab.cli.render.console import Output
@@ -122,6 +124,7 @@ def train(
         engine=engine.value,
         gradients=gradients,
         tensorboard=log is not None,
+        profile=profile,
         test=not no_test,
         data_dir=data_dir,
         offline=offline,

@@ -19,6 +19,7 @@ from cnnlab.training.engines.diagnosis import not_finite
 from cnnlab.training.events import EpochDone, Event, Notice, RunFinished, RunStarted, StepDone
 from cnnlab.training.gradients import GradientLog
 from cnnlab.training.prepare import Prepared
+from cnnlab.training.profiling import OFF, Profile
 from cnnlab.training.run_folder import EpochRow, RunFolder, write_json
 from cnnlab.training.saving import Midway, Progress, Saver
 from cnnlab.training.schedule import learning_rate
@@ -53,6 +54,8 @@ class Run:
     def __post_init__(self) -> None:
         self.saver = Saver(self.prepared, self.folder)
         self.log = GradientLog(self.folder, self.prepared) if self.prepared.settings.gradients else None
+        engine = self.prepared.engine
+        self.profile = engine.profile = Profile(engine.wait) if self.prepared.settings.profile else OFF
 
     def to_the_end(self) -> RunFinished:
         """All epochs that are left, then the test and the pictures.
@@ -61,7 +64,8 @@ class Run:
             Stopped: `tell` asked for it; everything is saved.
             NumericError: a loss or gradient is not finite; what was saved before is still there.
         """
-        self.tell(self._started())
+        begun = self._steps_done()
+        self._tell(self._started())
         try:
             reason = self._epochs()
         except Stopped as asked:
@@ -71,10 +75,19 @@ class Run:
             raise NumericError(f"{error.message}; {kept} {printable(self.folder.path)}", hint=error.hint) from error
         result = self._result()
         self._draw()
+        if self.profile.on:
+            result["profile"] = self.profile.document(self._steps_done() - begun)
         write_json(self.folder.result, result)
         finished = RunFinished(self.folder.path, result, tuple(self.progress.rows), reason)
-        self.tell(finished)
+        self._tell(finished)
         return finished
+
+    def _tell(self, event: Event) -> None:
+        with self.profile.phase("progress"):
+            self.tell(event)
+
+    def _steps_done(self) -> int:
+        return self.progress.epoch * self.prepared.steps_per_epoch + self.progress.midway.steps
 
     def _epochs(self) -> str | None:
         """Train, measure and save until the end; why it came before the last epoch, if it did."""
@@ -83,18 +96,18 @@ class Run:
         if self.log is not None:
             self.log.keep(len(rows))
             if not rows and not self.progress.midway.steps:
-                self.log.record(0)
+                self._record(0)
         while (reason := self._reason_to_stop()) is None and len(rows) < epochs:
             row = self.epoch(len(rows) + 1)
             rows.append(row)
             self.progress.midway = Midway()
-            best = self._keep_best(row)
-            if self.log is not None:
-                self.log.record(row.epoch)
-            if board is not None:
-                board.add(row)
-            self.saver.epoch(self.progress)
-            self.tell(EpochDone(row, best))
+            self._record(row.epoch)
+            with self.profile.phase("saving"):
+                best = self._keep_best(row)
+                if board is not None:
+                    board.add(row)
+                self.saver.epoch(self.progress)
+            self._tell(EpochDone(row, best))
             self._warn_of_divergence()
         return reason
 
@@ -154,10 +167,11 @@ class Run:
             now = time.perf_counter()
             midway.steps, midway.objective, midway.seconds = step + 1, midway.objective + float(value), now - started
             if now - saved > SAVE_SECONDS:
-                self.saver.midway(self.progress)
+                with self.profile.phase("saving"):
+                    self.saver.midway(self.progress)
                 saved = now
             mean, rate = midway.objective / midway.steps, midway.steps * size / midway.seconds
-            self.tell(StepDone(epoch, midway.steps, mean, rate, lr))
+            self._tell(StepDone(epoch, midway.steps, mean, rate, lr))
         row = self._measured(epoch, midway)
         seconds = round(time.perf_counter() - started, 3)
         return replace(row, seconds=seconds)
@@ -183,11 +197,12 @@ class Run:
         order = generator(seed, "order", epoch).permutation(len(train))
         fill = np.round(self.prepared.mean).astype(np.uint8)
         for step in range(first, self.prepared.steps_per_epoch):
-            indices = order[step * size : (step + 1) * size]
-            images = batch(train.images, indices, augmentation, generator(seed, "augmentation", epoch, step), fill=fill)
-            partners, share = None, 1.0
-            if augmentation.mixup:
-                partners, share = mixup(size, augmentation.mixup, generator(seed, "mixup", epoch, step))
+            with self.profile.phase("data"):
+                indices, rng = order[step * size : (step + 1) * size], generator(seed, "augmentation", epoch, step)
+                images = batch(train.images, indices, augmentation, rng, fill=fill)
+                partners, share = None, 1.0
+                if augmentation.mixup:
+                    partners, share = mixup(size, augmentation.mixup, generator(seed, "mixup", epoch, step))
             yield Batch(images, train.labels[indices], partners, share)
 
     def _learning_rate(self, epoch: int, step: int) -> float:
@@ -197,9 +212,16 @@ class Run:
 
     def _measure(self, part: Part) -> tuple[float, float]:
         """Mean loss and accuracy in evaluation mode, no augmentation, no smoothing."""
-        outputs = self.prepared.engine.predict(part.images)
-        loss = metrics.losses(outputs, part.labels, self.prepared.recipe.train.loss).mean()
-        return float(loss), metrics.accuracy(outputs, part.labels)
+        with self.profile.phase("evaluation"):
+            outputs = self.prepared.engine.predict(part.images)
+        with self.profile.phase("metrics"):
+            loss = metrics.losses(outputs, part.labels, self.prepared.recipe.train.loss).mean()
+            return float(loss), metrics.accuracy(outputs, part.labels)
+
+    def _record(self, epoch: int) -> None:
+        if self.log is not None:
+            with self.profile.phase("gradients"):
+                self.log.record(epoch)
 
     def _keep_best(self, row: EpochRow) -> bool:
         """Whether this epoch is now the one whose weights count; if so, keep them."""
@@ -270,14 +292,16 @@ class Run:
         high = [row.epoch for row in rows if min(row.objective, row.train_loss) > DIVERGED * guessing]
         if high and high[0] == len(rows):
             text = f"epoch {len(rows)}: the training loss is {rows[-1].train_loss:.4g}, that of guessing {guessing:.4g}"
-            self.tell(Notice(text + ": training diverges. Lower the learning rate (--lr), or clip gradients"))
+            self._tell(Notice(text + ": training diverges. Lower the learning rate (--lr), or clip gradients"))
 
     def _draw(self) -> None:
-        from cnnlab.report.figures import draw_curves
+        with self.profile.phase("pictures"):
+            from cnnlab.report.figures import draw_curves
 
-        draw_curves(self.folder.path / "curves.png", self.progress.rows, self.progress.best_epoch, self._title())
-        if self.log is not None:
-            self.log.draw(self._title())
+            path, progress = self.folder.path / "curves.png", self.progress
+            draw_curves(path, progress.rows, progress.best_epoch, self._title())
+            if self.log is not None:
+                self.log.draw(self._title())
 
     def _title(self) -> str:
         data = self.prepared.data

@@ -21,6 +21,8 @@ class Settings:
     """Record δ and ∂J/∂w by layer before training and after each epoch."""
     tensorboard: bool = False
     """Also write TensorBoard's event files."""
+    profile: bool = False
+    """Measure where the time goes, and add it to the result."""
     test: bool = True
     """Whether the test set is touched, once, at the end."""
     data_dir: Path | None = None

@@ -2,6 +2,7 @@
 
 import time
 from types import TracebackType
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -145,6 +146,8 @@ class TrainView:
         if not self.output.quiet:
             render_curves(self.output, list(event.rows))
             render_result(self.output, event)
+            if "profile" in event.result:
+                render_profile(self.output, event.result["profile"])
 
     def _left(self, epochs_done: float) -> str:
         assert self.started is not None
@@ -219,6 +222,24 @@ def render_result(output: Output, event: RunFinished) -> None:
     table.add_row("time", f"{duration(result['seconds'])}, {result['images_per_s']:,.0f} images/s in training")
     table.add_row("curves", Text(f"{run}/curves.png"))
     table.add_row("go on", Text(f"cnnlab evaluate {run}"))
+    output.say("", table)
+
+
+def render_profile(output: Output, profile: dict[str, Any]) -> None:
+    """Where the time went: seconds, share of all, and milliseconds for each step of training."""
+    table = Table(box=None, padding=(0, 1), header_style="bold", pad_edge=False)
+    table.add_column("where the time went", no_wrap=True)
+    for heading in ("seconds", "share", "ms a step"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for phase in profile["phases"]:
+        step = phase["ms_per_step"]
+        table.add_row(
+            phase["name"],
+            f"{phase['seconds']:,.2f}",
+            f"{100 * phase['share']:.1f} %",
+            "-" if step is None else f"{step:,.2f}",
+        )
+    table.add_row("all", f"{profile['seconds']:,.2f}", "100.0 %", f"{profile['steps']:,} steps", style="bold")
     output.say("", table)
 
 

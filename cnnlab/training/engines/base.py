@@ -6,6 +6,9 @@ from typing import Protocol, SupportsFloat
 
 import numpy as np
 
+from cnnlab.errors import CheckpointError
+from cnnlab.training.profiling import Profile
+
 
 @dataclass(frozen=True)
 class StepKey:
@@ -51,6 +54,12 @@ class Engine(Protocol):
     name: str
     device: str
     precision: str
+    profile: Profile
+    """Where `step` counts the time of data, forward, backward and optimiser; off until the loop sets it."""
+
+    def wait(self) -> None:
+        """Return when the device has done all that was asked of it."""
+        ...
 
     def step(self, batch: Batch, lr: float, key: StepKey) -> SupportsFloat:
         """One step of training at learning rate `lr`: the mean objective over the batch (before the step)."""
@@ -87,3 +96,15 @@ class Engine(Protocol):
             CheckpointError: it belongs to another net or optimiser.
         """
         ...
+
+
+def count_of_updates(state: Mapping[str, np.ndarray]) -> int:
+    """The number of updates that a training's state is the result of.
+
+    Raises:
+        CheckpointError: it does not say.
+    """
+    count = state.get("updates")
+    if count is None or count.shape != () or count.dtype.kind != "i" or count < 0:
+        raise CheckpointError("the checkpoint does not say how many updates it had", hint="It is no training's state")
+    return int(count)

@@ -12,8 +12,9 @@ from cnnlab.backprop.mirror import mirror
 from cnnlab.errors import CheckpointError, NumericError, UsageError
 from cnnlab.randomness import generator
 from cnnlab.recipe.schema import OptimSection, TrainSection
-from cnnlab.training.engines.base import Batch, LayerGradient, StepKey
+from cnnlab.training.engines.base import Batch, LayerGradient, StepKey, count_of_updates
 from cnnlab.training.engines.diagnosis import bad_gradient, bad_output, bad_weight, leaves, not_finite
+from cnnlab.training.profiling import OFF
 
 EVALUATION_BATCH = 250
 _ACTIVATIONS = (backprop.ReLU, backprop.Sigmoid, backprop.Tanh, backprop.GELU, backprop.SiLU, backprop.Identity)
@@ -44,6 +45,7 @@ class NumpyEngine:
         self.averaged = copy.deepcopy(self.net).eval() if train.ema else None
         self.updates = 0
         self.optimizer = _optimizer(self.net, optim)
+        self.profile = OFF
         parameters = list(self.net.parameters())
         self._probe = next((parameter for parameter in parameters if parameter.value.ndim == 1), parameters[0])
         self._losses = [_loss(train), _loss(train)]
@@ -62,26 +64,26 @@ class NumpyEngine:
                 layer.rng = generator(key.seed, f"dropout:{name}", key.epoch, key.step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        images = self._normalised(batch.images)
-        if batch.partners is not None:
-            images = batch.share * images + (1 - batch.share) * images[batch.partners]
+        with self.profile.phase("data"):
+            images = self._normalised(batch.images)
+            if batch.partners is not None:
+                images = batch.share * images + (1 - batch.share) * images[batch.partners]
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused by name below
-                value, delta = self._objective(self.net.forward(images.astype(self.dtype, copy=False)), batch)
-                self.net.backward(delta)
+                with self.profile.phase("forward"):
+                    value, delta = self._objective(self.net.forward(images.astype(self.dtype, copy=False)), batch)
+                with self.profile.phase("backward"):
+                    self.net.backward(delta)
         except NumericError as error:
             raise not_finite(f"numbers became not finite ({error.message})", key, self._first_bad(images)) from error
-        if not np.isfinite(value):
-            raise not_finite(f"the objective became {value}", key, self._first_bad(images))
-        if not self._gradient_is_finite():
-            raise not_finite("a gradient became not finite", key, self._first_bad(images))
-        if self.train.clip_norm is not None:
-            norm = backprop.clip_grad_norm(self.net.parameters(), self.train.clip_norm)
-            if not np.isfinite(norm):
-                raise not_finite(f"the gradient's norm became {norm}", key, self._first_bad(images))
-        self.optimizer.step()
-        self._average()
+        with self.profile.phase("optimiser"):
+            self._require_finite(value, key, images)
+            self.optimizer.step()
+            self._average()
         return value
+
+    def wait(self) -> None:
+        """Return at once: NumPy has done what it was asked."""
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Outputs (N, classes) in the engine's precision of (N, H, W, C) uint8 pictures."""
@@ -143,7 +145,7 @@ class NumpyEngine:
             if name not in parameters or array.shape not in ((), parameters[name].value.shape):
                 raise CheckpointError(f"the checkpoint holds {key!r} of an unknown layer {name!r}")
             self.optimizer.state(parameters[name])[key] = np.array(array)
-        self.updates = int(state["updates"])
+        self.updates = count_of_updates(state)
 
     def _normalised(self, images: np.ndarray) -> Array:
         """(B, H, W, C) uint8 to normalised (B, C, H, W)."""
@@ -175,6 +177,17 @@ class NumpyEngine:
             else:
                 average[name] = current[name]
         self.averaged.load_state_dict(average)
+
+    def _require_finite(self, value: float, key: StepKey, images: Array) -> None:
+        """Refuse a step whose objective or gradients are not finite; clip the gradients where the recipe says so."""
+        if not np.isfinite(value):
+            raise not_finite(f"the objective became {value}", key, self._first_bad(images))
+        if not self._gradient_is_finite():
+            raise not_finite("a gradient became not finite", key, self._first_bad(images))
+        if self.train.clip_norm is not None:
+            norm = backprop.clip_grad_norm(self.net.parameters(), self.train.clip_norm)
+            if not np.isfinite(norm):
+                raise not_finite(f"the gradient's norm became {norm}", key, self._first_bad(images))
 
     def _gradient_is_finite(self) -> bool:
         """Look at one small gradient, the lowest layer's, in which the δ of all others meet; if it is bad, at all."""

@@ -14,10 +14,12 @@ from torch import Tensor, nn
 from cnnlab.errors import CheckpointError
 from cnnlab.models.layers import ACTIVATIONS, Dropout
 from cnnlab.randomness import generator
+from cnnlab.randomness import key as random_key
 from cnnlab.recipe.schema import OptimSection, TrainSection
 from cnnlab.text import printable
-from cnnlab.training.engines.base import Batch, LayerGradient, StepKey
+from cnnlab.training.engines.base import Batch, LayerGradient, StepKey, count_of_updates
 from cnnlab.training.engines.diagnosis import bad_gradient, bad_output, bad_weight, leaves, not_finite
+from cnnlab.training.profiling import OFF
 
 EVALUATION_BATCH = 1000
 _ACTIVATION_TYPES = tuple(type(make()) for make in ACTIVATIONS.values())
@@ -51,6 +53,8 @@ class TorchEngine:
         self._scale = (1 / torch.as_tensor(std, dtype=self.dtype, device=device)).view(1, -1, 1, 1)
         parameters = list(self.net.parameters())
         self._probe = next((parameter for parameter in parameters if parameter.dim() == 1), parameters[0])
+        self._draws = any(_may_draw(layer) for layer in self.net.modules())
+        self.profile = OFF
         self._dropouts = [(name, layer) for name, layer in self.net.named_modules() if isinstance(layer, Dropout)]
 
     def step(self, batch: Batch, lr: float, key: StepKey) -> float:
@@ -62,32 +66,36 @@ class TorchEngine:
         self.net.train()
         for name, layer in self._dropouts:
             layer.rng = generator(key.seed, f"dropout:{name}", key.epoch, key.step)
+        if self._draws:
+            torch.manual_seed(random_key(key.seed, "torch", key.epoch, key.step) % 2**63)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        images, labels = self._to_device(batch.images), torch.from_numpy(batch.labels).to(self._device)
-        partners = None if batch.partners is None else torch.from_numpy(batch.partners).to(self._device)
-        if partners is not None:
-            images = images.mul(batch.share).add_(images[partners], alpha=1 - batch.share)
-        with self._autocast():
-            outputs = self.net(images)
-        objective = self._objective(outputs, labels)
-        if partners is not None:
-            blended = self._objective(outputs, labels[partners])
-            objective = batch.share * objective + (1 - batch.share) * blended
-        self.optimizer.zero_grad(set_to_none=True)
-        objective.backward()
-        value = float(objective.detach())
-        if not math.isfinite(value):
-            raise not_finite(f"the objective became {value}", key, self._first_bad(images))
-        if not self._gradient_is_finite():
-            raise not_finite("a gradient became not finite", key, self._first_bad(images))
-        if self.train.clip_norm is not None:
-            norm = float(nn.utils.clip_grad_norm_(self.net.parameters(), self.train.clip_norm))
-            if not math.isfinite(norm):
-                raise not_finite(f"the gradient's norm became {norm}", key, self._first_bad(images))
-        self.optimizer.step()
-        self._average()
+        with self.profile.phase("data"):
+            images, labels = self._to_device(batch.images), torch.from_numpy(batch.labels).to(self._device)
+            partners = None if batch.partners is None else torch.from_numpy(batch.partners).to(self._device)
+            if partners is not None:
+                images = images.mul(batch.share).add_(images[partners], alpha=1 - batch.share)
+        with self.profile.phase("forward"):
+            with self._autocast():
+                outputs = self.net(images)
+            objective = self._objective(outputs, labels)
+            if partners is not None:
+                blended = self._objective(outputs, labels[partners])
+                objective = batch.share * objective + (1 - batch.share) * blended
+        with self.profile.phase("backward"):
+            self.optimizer.zero_grad(set_to_none=True)
+            objective.backward()
+        with self.profile.phase("optimiser"):
+            value = float(objective.detach())
+            self._require_finite(value, key, images)
+            self.optimizer.step()
+            self._average()
         return value
+
+    def wait(self) -> None:
+        """Return when the device has done all that was asked of it; a CPU always has."""
+        if self.device != "cpu":
+            getattr(torch, self.device).synchronize()
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Outputs (N, classes) in float32 (float64 in fp64) of (N, H, W, C) uint8 pictures."""
@@ -152,10 +160,12 @@ class TorchEngine:
                 raise CheckpointError(f"the checkpoint holds {printable(key)} of an unknown layer {printable(name)!r}")
             value = torch.from_numpy(array.copy())
             parameter = parameters[name]
+            if value.shape not in ((), parameter.shape):
+                raise CheckpointError(f"{printable(full)} of the checkpoint does not fit this net")
             if value.dim():
                 value = value.to(parameter.device).view(parameter.shape).to(memory_format=_format_of(parameter))
             self.optimizer.state[parameter][key] = value
-        self.updates = int(state["updates"])
+        self.updates = count_of_updates(state)
 
     def _to_device(self, images: np.ndarray) -> Tensor:
         """(B, H, W, C) uint8 to normalised (B, C, H, W), channels_last: the layout it already has."""
@@ -187,6 +197,17 @@ class TorchEngine:
             torch._foreach_lerp_([mine[name] for name in floats], [theirs[name] for name in floats], 1 - decay)
             for name in mine.keys() - set(floats):
                 mine[name].copy_(theirs[name])
+
+    def _require_finite(self, value: float, key: StepKey, images: Tensor) -> None:
+        """Refuse a step whose objective or gradients are not finite; clip the gradients where the recipe says so."""
+        if not math.isfinite(value):
+            raise not_finite(f"the objective became {value}", key, self._first_bad(images))
+        if not self._gradient_is_finite():
+            raise not_finite("a gradient became not finite", key, self._first_bad(images))
+        if self.train.clip_norm is not None:
+            norm = float(nn.utils.clip_grad_norm_(self.net.parameters(), self.train.clip_norm))
+            if not math.isfinite(norm):
+                raise not_finite(f"the gradient's norm became {norm}", key, self._first_bad(images))
 
     def _gradient_is_finite(self) -> bool:
         """Look at one small gradient, the lowest layer's, in which the δ of all others meet; if it is bad, at all."""
@@ -284,6 +305,12 @@ def _optimizer(net: nn.Module, optim: OptimSection, device: torch.device) -> tor
         )
     kind = torch.optim.Adam if optim.name == "adam" else torch.optim.AdamW
     return kind(groups, lr=optim.lr, betas=(optim.momentum, 0.999), fused=fused or None)
+
+
+def _may_draw(layer: nn.Module) -> bool:
+    """Whether a layer may use torch's own random numbers: its dropout does, and foreign code is not known."""
+    known = type(layer).__module__.startswith(("torch.nn.", "cnnlab."))
+    return not known or isinstance(layer, nn.modules.dropout._DropoutNd | nn.RReLU)
 
 
 def _array(tensor: Tensor) -> np.ndarray:
