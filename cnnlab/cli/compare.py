@@ -3,7 +3,7 @@
 import enum
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -35,6 +35,7 @@ from cnnlab.cli.options import (
 from cnnlab.errors import Stopped
 
 if TYPE_CHECKING:
+    from cnnlab.comparison.events import Tell
     from cnnlab.comparison.plan import Options
     from cnnlab.training.settings import Settings
 
@@ -172,7 +173,7 @@ def _compare(specs: list[str], options: "Options", settings: "Settings", output:
             with stop_kindly(view.show) as tell:
                 from cnnlab.comparison.compare import compare as run
 
-                comparison = run(specs, options, settings, tell)
+                comparison = run(specs, options, settings, cast("Tell", tell))
         except Stopped as stopped:
             raise _go_on(stopped, view.folder) from None
     render_comparison(output, comparison)

@@ -6,13 +6,13 @@ import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cnnlab.comparison.contestants import Entry, enter
-from cnnlab.comparison.events import CompareFinished, CompareStarted, Event, tell_nobody
+from cnnlab.comparison.events import CompareFinished, CompareStarted, Tell, tell_nobody
 from cnnlab.comparison.files import write_files
 from cnnlab.comparison.plan import Options, Plan, make_plan, require_same_plan
 from cnnlab.comparison.result import Comparison
@@ -28,7 +28,6 @@ from cnnlab.training.prepare import load_data
 from cnnlab.training.run_folder import read_json, safe_name, write_json
 from cnnlab.training.settings import Settings
 
-Tell = Callable[[Event], None]
 PLAN = "plan.json"
 RUNS = "runs"
 

@@ -4,9 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from cnnlab.comparison.compare import Tell
 from cnnlab.comparison.compare import compare as run
-from cnnlab.comparison.events import tell_nobody
+from cnnlab.comparison.events import Tell, tell_nobody
 from cnnlab.comparison.plan import Options
 from cnnlab.comparison.result import Band, Comparison, Match, XAxis
 from cnnlab.recipe.spec import Scalar

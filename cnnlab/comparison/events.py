@@ -1,5 +1,6 @@
 """What a comparison tells while it goes on; the command line renders these, the Python door lets them pass."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,8 @@ class CompareFinished:
 
 Event = training.Event | CompareStarted | RunBegan | RunReused | RunStep | RunEpoch | RunEnded | CompareFinished
 """A training's own events are told too, each after the one made of it: `Loading` and `Notice` stand alone."""
+
+Tell = Callable[[Event], None]
 
 
 def tell_nobody(_: Event) -> None:

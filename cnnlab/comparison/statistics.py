@@ -3,6 +3,7 @@
 Every test and interval is SciPy's or statsmodels'; both are imported when a comparison ends, not before.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -40,15 +41,28 @@ class Evidence:
     """From 1, one a seed."""
 
 
-def judge(contestants: Sequence[Evidence], seeds: Sequence[int]) -> tuple[PairTest, ...]:
-    """Every pair of contestants, each with its verdict."""
+def judge(contestants: Sequence[Evidence], seeds: Sequence[int], chance: float) -> tuple[PairTest, ...]:
+    """Every pair of contestants, each with its verdict.
+
+    Args:
+        contestants: two or more, all on the same test images.
+        seeds: those of the comparison, in the order of each contestant's nets.
+        chance: accuracy of guessing; of nets that have learnt nothing none is better.
+    """
     pairs = [(a, b) for index, a in enumerate(contestants) for b in contestants[index + 1 :]]
     tests = [measure(a, b, seeds) for a, b in pairs]
     adjusted = holm([test.p_mcnemar if test.p_seeds is None else test.p_seeds for test in tests])
     decided = [
-        _decide(replace(test, p_adjusted=p), a, b) for test, p, (a, b) in zip(tests, adjusted, pairs, strict=True)
+        _decide(replace(test, p_adjusted=p), a, b, chance)
+        for test, p, (a, b) in zip(tests, adjusted, pairs, strict=True)
     ]
-    return tuple(replace(test, verdict=in_words(test, len(seeds), len(tests))) for test in decided)
+    return tuple(
+        replace(
+            test,
+            verdict=in_words(test, len(seeds), len(tests), guessing=not (_learnt(a, chance) or _learnt(b, chance))),
+        )
+        for test, (a, b) in zip(decided, pairs, strict=True)
+    )
 
 
 def measure(a: Evidence, b: Evidence, seeds: Sequence[int]) -> PairTest:
@@ -159,11 +173,12 @@ def training_noise(a: Evidence, b: Evidence) -> float | None:
     return float(np.sqrt(sum(variances)))
 
 
-def _decide(test: PairTest, a: Evidence, b: Evidence) -> PairTest:
+def _decide(test: PairTest, a: Evidence, b: Evidence, chance: float) -> PairTest:
     """Who is better, if the evidence carries it; how many seeds more it would take, if not."""
+    ahead = a if test.difference > 0 else b
     excluded = test.ci_low > 0 or test.ci_high < 0
-    if test.p_adjusted < ALPHA and excluded and _beyond_training_noise(test):
-        return replace(test, better=test.a if test.difference > 0 else test.b)
+    if test.p_adjusted < ALPHA and excluded and _learnt(ahead, chance) and _beyond_training_noise(test):
+        return replace(test, better=ahead.name)
     if not (a.correct ^ b.correct).any():
         return test
     return replace(test, seeds_more=more_seeds(a.correct.astype(float) - b.correct.astype(float)))
@@ -180,6 +195,11 @@ def _beyond_training_noise(test: PairTest) -> bool:
     z = float(norm.ppf(1 - ALPHA / 2))
     image_noise = (test.ci_high - test.ci_low) / (2 * z)
     return abs(test.difference) > z * float(np.hypot(image_noise, test.training_noise))
+
+
+def _learnt(contestant: Evidence, chance: float) -> bool:
+    """Whether it is better than guessing."""
+    return p_chance(contestant.correct, chance) < CHANCE_ALPHA
 
 
 def more_seeds(differences: np.ndarray) -> int | None:
@@ -201,10 +221,9 @@ def more_seeds(differences: np.ndarray) -> int | None:
     if mean <= norm.ppf(1 - ALPHA / 2) * np.sqrt(own / images) or spread == 0:
         return None
     power = TTestPower()
-    for count in range(seeds + 1, MOST_SEEDS + 1):
-        if power.power(mean / spread, count, ALPHA) >= POWER:
-            return count - seeds
-    return None
+    counts = range(seeds + 1, MOST_SEEDS + 1)
+    found = bisect_left(counts, POWER, key=lambda count: power.power(mean / spread, count, ALPHA))
+    return None if found == len(counts) else counts[found] - seeds
 
 
 def chance_level(labels: np.ndarray) -> float:

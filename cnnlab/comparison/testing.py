@@ -1,11 +1,9 @@
 """The finished runs before the same test images, and the verdict on every pair."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from cnnlab.comparison import statistics
-from cnnlab.comparison.events import Event
+from cnnlab.comparison.events import Tell
 from cnnlab.comparison.plan import Plan
 from cnnlab.comparison.result import Contestant, ContestantRun, PairTest
 from cnnlab.comparison.statistics import Evidence
@@ -18,8 +16,6 @@ from cnnlab.training import metrics
 from cnnlab.training.gradients import KEYS
 from cnnlab.training.run_folder import RunFolder, read_json, read_lines
 from cnnlab.training.settings import Settings
-
-Tell = Callable[[Event], None]
 
 
 def put_to_the_test(
@@ -38,7 +34,7 @@ def put_to_the_test(
         task = f"testing {name}, seed {planned.seed}"
         tested[planned.contestant].append(_tested(folder, planned.recipe.seed, data, settings, tell, task))
     evidence = [_evidence(entry.name, runs) for entry, runs in zip(plan.entries, tested, strict=True)]
-    tests = statistics.judge(evidence, plan.seeds)
+    tests = statistics.judge(evidence, plan.seeds, chance)
     p_values = statistics.holm([statistics.p_chance(one.correct, chance) for one in evidence])
     first = {run.contestant: run.recipe for run in reversed(plan.runs)}
     contestants = tuple(

@@ -1,11 +1,10 @@
 """The trainings of a comparison: what is finished is taken, what is half done goes on, the rest begins."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from cnnlab.comparison.clock import Clock
-from cnnlab.comparison.events import Event, RunBegan, RunEnded, RunEpoch, RunReused, RunStep
+from cnnlab.comparison.events import Event, RunBegan, RunEnded, RunEpoch, RunReused, RunStep, Tell
 from cnnlab.comparison.plan import Plan, PlannedRun
 from cnnlab.comparison.reuse import FinishedRuns
 from cnnlab.data import DataSet
@@ -16,8 +15,6 @@ from cnnlab.training.loop import resume, train
 from cnnlab.training.prepare import divide
 from cnnlab.training.run_folder import RunFolder, read_json
 from cnnlab.training.settings import Settings
-
-Tell = Callable[[Event], None]
 
 
 class Trainings:

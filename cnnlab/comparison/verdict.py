@@ -4,9 +4,9 @@ from cnnlab.comparison.result import PairTest
 from cnnlab.text import counted
 
 
-def in_words(test: PairTest, seeds: int, pairs: int) -> str:
-    """The verdict in one or two sentences, without a full stop at the end."""
-    return _better(test, seeds) if test.better is not None else _no_difference(test, seeds, pairs)
+def in_words(test: PairTest, seeds: int, pairs: int, *, guessing: bool) -> str:
+    """The verdict in one or two sentences, without a full stop at the end; `guessing`: neither has learnt anything."""
+    return _better(test, seeds) if test.better is not None else _no_difference(test, seeds, pairs, guessing)
 
 
 def _better(test: PairTest, seeds: int) -> str:
@@ -28,15 +28,16 @@ def _better(test: PairTest, seeds: int) -> str:
     )
 
 
-def _no_difference(test: PairTest, seeds: int, pairs: int) -> str:
+def _no_difference(test: PairTest, seeds: int, pairs: int, guessing: bool) -> str:
     start = f"no difference between {test.a} and {test.b} is shown"
     if test.only_a == test.only_b == 0 and test.difference == 0:
         return f"{start}: they are right on the same {counted(test.n, 'test image')}"
     difference, low, high = points(test.difference, test.ci_low, test.ci_high)
+    why = "Neither is better than guessing" if guessing else _why(test, seeds, pairs)
     return (
         f"{start}: {test.a} has {difference if test.difference < 0 else '+' + difference} points "
         f"(95 % CI {low} to {high}); of {counted(test.n, 'test image')} {test.only_a:,} are right only with {test.a}, "
-        f"{test.only_b:,} only with {test.b}. {_why(test, seeds, pairs)}"
+        f"{test.only_b:,} only with {test.b}. {why}"
     )
 
 
