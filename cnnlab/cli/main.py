@@ -4,6 +4,7 @@ import contextlib
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 
 from typer.exceptions import TyperException
@@ -15,6 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `cnnlab` with `argv` (the process's own by default) and return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     _make_streams_safe()
+    _keep_libraries_quiet()
     try:
         return _run(arguments)
     except CnnlabError as error:
@@ -51,6 +53,11 @@ def _reader_gone() -> int:
 
     abandon_output()
     return 0
+
+
+def _keep_libraries_quiet() -> None:
+    """What is wrong with a picture, cnnlab says itself; Pillow's warnings about it would stand beside that."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def _make_streams_safe() -> None:

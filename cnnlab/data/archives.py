@@ -12,12 +12,18 @@ from pathlib import Path
 from typing import IO
 
 from cnnlab.errors import DataError, MachineError
+from cnnlab.reading import NotAFile, open_file
 from cnnlab.text import printable
 
 MAX_MEMBERS = 2_000_000
 MAX_MEMBER_BYTES = 256 << 20
 MAX_TOTAL_BYTES = 64 << 30
 """Bounds on what an archive may hold, so that a small file cannot fill the memory."""
+MAX_HEADER_BYTES = 1 << 20
+FREE_BYTES = 16 << 20
+MAX_RATIO = 100
+"""Beyond `FREE_BYTES`, what comes out may be this many times what went in. Pictures hardly shrink; a bomb of zeros
+unfolds a thousandfold."""
 
 ENDINGS = (".tar.gz", ".tgz", ".tar", ".zip")
 
@@ -35,7 +41,7 @@ def members(file: Path) -> Iterator[Member]:
     """
     seen: set[str] = set()
     with _reading(file):
-        for name, data in _zip(file) if zipfile.is_zipfile(file) else _tar(file):
+        for name, data in _zip(file) if _is_zip(file) else _tar(file):
             steps = _steps(file, name)
             if not steps:
                 continue
@@ -66,16 +72,23 @@ def _reading(file: Path) -> Iterator[None]:
         ) from error
     except (NotImplementedError, RuntimeError) as error:  # zipfile: a method it lacks, a password
         raise DataError(f"{printable(file)} cannot be unpacked: {printable(error)}", hint="Pack it anew") from error
+    except NotAFile as error:
+        raise DataError(f"{printable(file)} is no archive: {error.strerror}") from None
     except OSError as error:
         raise MachineError(f"cannot read {printable(file)}: {error.strerror or printable(error)}") from error
 
 
+def _is_zip(file: Path) -> bool:
+    with open_file(file) as opened:
+        return zipfile.is_zipfile(opened)
+
+
 def _tar(file: Path) -> Iterator[tuple[str, bytes | None]]:
-    with file.open("rb") as raw:
+    with open_file(file) as raw:
         packed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
         unpacked: IO[bytes] = gzip.GzipFile(fileobj=raw) if packed else raw  # type: ignore[assignment]
-        bounded = _Bounded(unpacked, file)
+        bounded = _Bounded(unpacked, raw, file)
         with tarfile.open(fileobj=bounded, mode="r:") as archive:
             for member in archive:
                 archive.members.clear()  # type: ignore[attr-defined]  # tarfile keeps every header it has seen
@@ -84,7 +97,9 @@ def _tar(file: Path) -> Iterator[tuple[str, bytes | None]]:
                 elif member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.issparse():
                     extracted = archive.extractfile(member)
                     assert extracted is not None
+                    bounded.largest = MAX_MEMBER_BYTES
                     yield member.name, extracted.read()
+                    bounded.largest = MAX_HEADER_BYTES
                 else:
                     raise _not_plain(file, member.name)
             # tarfile takes a cut between two members for the end, and gzip's checksum stands behind the padding.
@@ -97,8 +112,10 @@ def _tar(file: Path) -> Iterator[tuple[str, bytes | None]]:
 
 def _zip(file: Path) -> Iterator[tuple[str, bytes | None]]:
     with zipfile.ZipFile(file) as archive:
-        if sum(member.file_size for member in archive.infolist()) > MAX_TOTAL_BYTES:
+        total = sum(member.file_size for member in archive.infolist())
+        if total > MAX_TOTAL_BYTES:
             raise _too_large(file)
+        _check_ratio(file, total, file.stat().st_size)
         for member in archive.infolist():
             if member.is_dir():
                 yield member.filename, None
@@ -108,28 +125,54 @@ def _zip(file: Path) -> Iterator[tuple[str, bytes | None]]:
                 raise _not_plain(file, member.filename)
             if member.file_size > MAX_MEMBER_BYTES:
                 raise _too_large(file)
+            # LZMA may ask for a dictionary of 4 GiB, whatever the size.
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise NotImplementedError(f"compression method {member.compress_type}")
+            _check_ratio(file, member.file_size, member.compress_size)
             with archive.open(member) as opened:
                 yield member.filename, opened.read(MAX_MEMBER_BYTES)
 
 
 class _Bounded(io.RawIOBase):
-    """A stream for tarfile that refuses one read, or a whole length, beyond the bounds."""
+    """A stream for tarfile that refuses one read, a whole length, or a growth over `raw`, beyond the bounds."""
 
-    def __init__(self, stream: IO[bytes], file: Path) -> None:
-        self._stream, self._file = stream, file
+    def __init__(self, stream: IO[bytes], raw: IO[bytes], file: Path) -> None:
+        self._stream, self._raw, self._file = stream, raw, file
+        self.largest = MAX_HEADER_BYTES
+        """Of one read: a header's size until a member is to be read."""
 
     def read(self, size: int = -1) -> bytes:
-        if size < 0 or size > MAX_MEMBER_BYTES or self._stream.tell() + size > MAX_TOTAL_BYTES:
+        if size < 0 or size > self.largest or self._stream.tell() + size > MAX_TOTAL_BYTES:
             raise _too_large(self._file)
-        return self._stream.read(size)
+        pieces = []
+        while size > 0 and (piece := self._stream.read(min(size, 1 << 20))):
+            pieces.append(piece)
+            size -= len(piece)
+            _check_ratio(self._file, self._stream.tell(), self._raw.tell())
+        return b"".join(pieces)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         if whence != io.SEEK_SET or offset > MAX_TOTAL_BYTES:
             raise _too_large(self._file)
+        while self._stream is not self._raw and self._stream.tell() + (1 << 20) < offset:
+            before = self._stream.tell()
+            self._stream.seek(before + (1 << 20))  # what is passed over is unfolded too
+            if self._stream.tell() == before:
+                break
+            _check_ratio(self._file, self._stream.tell(), self._raw.tell())
         return self._stream.seek(offset)
 
     def tell(self) -> int:
         return self._stream.tell()
+
+
+def _check_ratio(file: Path, unpacked: int, packed: int) -> None:
+    if unpacked > max(FREE_BYTES, MAX_RATIO * packed):
+        raise DataError(
+            f"{printable(file)} unfolds to {unpacked:,} bytes or more from {packed:,}: no pictures shrink so much, "
+            f"at most {MAX_RATIO} times as much is read",
+            hint="If you trust it, unpack it yourself and give the folder",
+        )
 
 
 def _steps(file: Path, name: str) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 from cnnlab.data.dataset import DataSet, Part, fingerprint
 from cnnlab.text import printable
 
-FORMAT = 1
+FORMAT = 2
 """Part of every key: raised whenever the same files would be decoded to other arrays."""
 
 _SETTLED_NS = 3_000_000_000
@@ -102,6 +102,7 @@ def _store(file: Path, data: DataSet) -> None:
         "classes": data.classes,
         "flip": data.flip,
         "notices": data.notices,
+        "skipped": data.skipped,
         "fingerprint": data.fingerprint,
         "names": names,
     }
@@ -137,6 +138,7 @@ def _load(file: Path) -> DataSet | None:
             flip=described["flip"],
             fingerprint=described["fingerprint"],
             notices=tuple(described["notices"]),
+            skipped=tuple((name, problem) for name, problem in described["skipped"]),
         )
     except (OSError, SafetensorError, ValueError, KeyError, TypeError):
         return None

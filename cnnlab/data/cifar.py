@@ -9,6 +9,7 @@ Source: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 
 import io
 import pickle
 import pickletools
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 from cnnlab.data.archives import MAX_MEMBER_BYTES, members
 from cnnlab.data.dataset import OnProgress, Part, Progress
 from cnnlab.errors import DataError, MachineError
+from cnnlab.reading import read_up_to
 from cnnlab.text import printable
 
 
@@ -49,6 +51,9 @@ BATCHES = {
 
 _SIDE = 32
 _MAX_MEMO = 1 << 20
+_LIMITS = {"TUPLE": 8, "GET": 64}
+"""Tuples, and values taken up again, in one file: real ones have six and few. Thirty tuples, each of the one
+before twice, would keep Python busy hashing for ever."""
 _OPCODES = frozenset(
     """
     PROTO FRAME STOP MARK EMPTY_DICT EMPTY_LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 SETITEM SETITEMS APPEND APPENDS
@@ -98,8 +103,7 @@ def read_archive(file: Path, name: str, on_progress: OnProgress) -> tuple[tuple[
 def _files_in(folder: Path, batches: Batches) -> Iterator[tuple[str, bytes]]:
     for name in (batches.meta, *batches.train, *batches.test):
         try:
-            with (folder / name).open("rb") as opened:
-                yield name, opened.read(MAX_MEMBER_BYTES)
+            yield name, read_up_to(folder / name, MAX_MEMBER_BYTES)
         except OSError as error:
             raise MachineError(f"cannot read {printable(folder / name)}: {error.strerror}") from error
 
@@ -117,7 +121,7 @@ def _parts(
     missing = [file for file in wanted if file not in found]
     if missing:
         raise DataError(f"{where} lacks {', '.join(missing)}", hint="Get it again")
-    classes = tuple(_text(label) for label in _key(found[batches.meta], batches.classes_key, list, where))
+    classes = tuple(_text(label, where) for label in _key(found[batches.meta], batches.classes_key, list, where))
     parts = [
         _part([(f"{where}: {file}", found.pop(file)) for file in files_of], batches.labels_key, len(classes))
         for files_of in (batches.train, batches.test)
@@ -159,7 +163,7 @@ class _Array:
             if not isinstance(dtype, _Dtype) or fortran or not isinstance(data, bytes):
                 raise ValueError("not a C-ordered array of bytes")
             return np.frombuffer(data, np.uint8).reshape(shape)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise DataError(f"{where}: expected an array of bytes: {printable(error)}", hint="Get it again") from None
 
 
@@ -196,7 +200,12 @@ def unpickle(data: bytes, where: str) -> dict[str, Any]:
         DataError: anything that these files do not hold.
     """
     try:
+        counts: Counter[str] = Counter()
         for opcode, argument, _ in pickletools.genops(data):
+            kind = next((kind for kind in _LIMITS if kind in opcode.name), "")
+            counts[kind] += 1
+            if kind and counts[kind] > _LIMITS[kind]:
+                raise pickle.UnpicklingError(f"it uses {kind} more often than any such batch does")
             if opcode.name not in _OPCODES:
                 raise pickle.UnpicklingError(f"it uses {opcode.name}, which no such batch does")
             # A pickle of ten bytes may otherwise ask for a memo of 64 GiB.
@@ -210,7 +219,7 @@ def unpickle(data: bytes, where: str) -> dict[str, Any]:
         ) from error
     if not isinstance(loaded, dict):
         raise DataError(f"{where} is no batch of CIFAR: expected a dict, received {type(loaded).__name__}")
-    return {_text(key): value for key, value in loaded.items()}
+    return {_text(key, where): value for key, value in loaded.items()}
 
 
 def _key(batch: dict[str, Any], key: str, kind: type, where: str) -> Any:
@@ -219,5 +228,7 @@ def _key(batch: dict[str, Any], key: str, kind: type, where: str) -> Any:
     return batch[key]
 
 
-def _text(value: object) -> str:
+def _text(value: object, where: str) -> str:
+    if not isinstance(value, bytes | str):  # whose text may be longer than the memory
+        raise DataError(f"{where} is no batch of CIFAR: expected text, received {type(value).__name__}")
     return printable(value.decode("utf-8", "replace") if isinstance(value, bytes) else value)

@@ -49,6 +49,8 @@ class DataSet:
     requested: str = ""
     fallback: bool = False
     notices: tuple[str, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
+    """Pictures that could not be read and were left out, as was asked for: (name, what is wrong with it)."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

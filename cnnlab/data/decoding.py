@@ -1,8 +1,8 @@
 """Pictures decoded in parallel, brought to one size, and laid into arrays."""
 
 import hashlib
-import itertools
 import os
+import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,14 +14,22 @@ import numpy as np
 from cnnlab.data.dataset import OnProgress, Part, Progress
 from cnnlab.data.layout import PARTS, check_classes, place
 from cnnlab.errors import DataError, MachineError, PictureError
-from cnnlab.imaging.pictures import read_rgb_or_gray
+from cnnlab.imaging.pictures import TooManyPixels, read_rgb_or_gray
+from cnnlab.reading import physical_memory, read_up_to
 from cnnlab.text import counted, printable
 
 MAX_FILE_BYTES = 256 << 20
 """Largest file of one picture that is read."""
+MAX_PIXELS = 100_000_000
+"""Largest picture of a data set."""
 
 _CHUNK = 32
-_SHOWN = 10
+_AHEAD_BYTES = 256 << 20
+"""Packed bytes that may wait for their decoding."""
+_SHOWN = 100
+"""Broken pictures that a refusal lists."""
+_SHOWN_SKIPPED = 10
+"""Broken pictures that a notice names; environment.json has all that were left out."""
 
 Named = tuple[str, Path | bytes]
 """A picture's name relative to the top of the data, and its file or the file's bytes."""
@@ -48,43 +56,65 @@ def decode(
         MachineError: a file that may not be read; more pictures than the machine has memory for.
     """
     workers = min(8, os.cpu_count() or 1)
-    source = iter(pictures)
-    running: deque[Future[list[Decoded]]] = deque()
-    done = held = 0
+    chunks = _chunks(pictures)
+    running: deque[tuple[int, Future[list[Decoded]]]] = deque()
+    budget = _Budget(total)
+    done = ahead = 0
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     try:
         while True:
-            while len(running) < 2 * workers and (chunk := list(itertools.islice(source, _CHUNK))):
-                running.append(pool.submit(_decode_chunk, chunk, image_size))
+            while len(running) < 2 * workers and ahead < _AHEAD_BYTES and (chunk := next(chunks, None)):
+                size = sum(len(source) for _, source in chunk if isinstance(source, bytes))
+                running.append((size, pool.submit(_decode_chunk, chunk, image_size, budget)))
+                ahead += size
             if not running:
                 break
-            finished = running.popleft().result()
+            size, future = running.popleft()
+            finished = future.result()
+            ahead -= size
             done += len(finished)
-            held += sum(picture.image.nbytes for picture in finished if picture.image is not None)
-            _check_memory(held, done, total)
             on_progress(Progress("decoding pictures", done, total, "images"))
             yield from finished
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def physical_memory() -> int | None:
-    """Bytes of this machine's memory; None where the system does not tell (Windows)."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None
+def _chunks(pictures: Iterable[Named]) -> Iterator[list[Named]]:
+    """The pictures by `_CHUNK`, or fewer where their packed bytes are many."""
+    chunk: list[Named] = []
+    waiting = 0
+    for name, source in pictures:
+        chunk.append((name, source))
+        waiting += len(source) if isinstance(source, bytes) else 0
+        if len(chunk) == _CHUNK or waiting > _AHEAD_BYTES // 8:
+            yield chunk
+            chunk, waiting = [], 0
+    if chunk:
+        yield chunk
 
 
-def _check_memory(held: int, done: int, total: int | None) -> None:
-    """Refuse early what would fill the memory: by estimate where the number of pictures is known."""
-    needed = held * max(total or 0, done) // done
-    memory = physical_memory()
-    if memory is not None and needed > memory:
-        raise MachineError(
-            f"the decoded pictures need {needed / 2**30:,.1f} GiB or more; this machine has {memory / 2**30:,.1f} GiB",
-            hint="Have them made smaller: --set data.image_size=64",
-        )
+class _Budget:
+    """The memory of all decoded pictures together, counted by the threads as they go."""
+
+    def __init__(self, total: int | None) -> None:
+        self.total = total or 0
+        self.held = self.done = 0
+        self.memory = physical_memory()
+        self.lock = threading.Lock()
+
+    def add(self, nbytes: int) -> None:
+        """Refuse early what would fill the memory: by estimate where the number of pictures is known."""
+        with self.lock:
+            self.held += nbytes
+            self.done += 1
+            # The first few say little about the rest; what they take themselves is counted at once.
+            needed = self.held if self.done < _CHUNK else self.held * max(self.total, self.done) // self.done
+        if self.memory is not None and needed > self.memory:
+            raise MachineError(
+                f"the decoded pictures need {needed / 2**30:,.1f} GiB or more; "
+                f"this machine has {self.memory / 2**30:,.1f} GiB",
+                hint="Have them made smaller: --set data.image_size=64",
+            )
 
 
 def fit(image: np.ndarray, size: int) -> np.ndarray:
@@ -102,17 +132,25 @@ def fit(image: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(resized).reshape(size, size, channels)
 
 
-def assemble(
-    where: str, pictures: list[Decoded], image_size: int | None, skip_bad: bool
-) -> tuple[tuple[str, ...], dict[str, Part], list[str]]:
-    """Classes, parts and notices of decoded pictures; `pictures` is emptied on the way, to save memory.
+@dataclass(frozen=True)
+class Assembled:
+    """Decoded pictures as parts; `skipped`: (name, problem) of those left out."""
+
+    classes: tuple[str, ...]
+    parts: dict[str, Part]
+    notices: list[str]
+    skipped: tuple[tuple[str, str], ...]
+
+
+def assemble(where: str, pictures: list[Decoded], image_size: int | None, skip_bad: bool) -> Assembled:
+    """Lay decoded pictures into arrays; `pictures` is emptied on the way, to save memory.
 
     Gray where all pictures are gray, RGB otherwise. Parts are ordered by class, then by name.
 
     Raises:
         DataError: broken pictures (unless `skip_bad`), sizes that differ, classes as in `check_classes`.
     """
-    broken = [picture for picture in pictures if picture.image is None]
+    broken = sorted((picture for picture in pictures if picture.image is None), key=lambda found: found.name)
     notices = _broken(where, broken, len(pictures), skip_bad)
     pictures[:] = sorted((picture for picture in pictures if picture.image is not None), key=lambda found: found.name)
     counted: dict[str, dict[str, int]] = {}
@@ -131,7 +169,8 @@ def assemble(
         assert picture.image is not None
         members[part].append((labels[label], picture.name, picture.image))
     pictures.clear()
-    return classes, {part: _part(found, shape) for part, found in members.items()}, notices
+    parts = {part: _part(found, shape) for part, found in members.items()}
+    return Assembled(classes, parts, notices, tuple((printable(found.name), found.problem) for found in broken))
 
 
 def _part(members: list[tuple[int, str, np.ndarray]], shape: tuple[int, int, int]) -> Part:
@@ -168,12 +207,11 @@ def _common_shape(where: str, pictures: list[Decoded]) -> tuple[int, int, int]:
 def _broken(where: str, broken: list[Decoded], total: int, skip_bad: bool) -> list[str]:
     if not broken:
         return []
-    shown = sorted(broken, key=lambda picture: picture.name)[:_SHOWN]
     if skip_bad:
-        names = ", ".join(printable(picture.name) for picture in shown)
-        more = ", …" if len(broken) > _SHOWN else ""
+        names = ", ".join(printable(picture.name) for picture in broken[:_SHOWN_SKIPPED])
+        more = ", …" if len(broken) > _SHOWN_SKIPPED else ""
         return [f"skipped, since unreadable: {counted(len(broken), 'picture')} ({names}{more})"]
-    lines = [f"  {printable(picture.name)}: {picture.problem}" for picture in shown]
+    lines = [f"  {printable(picture.name)}: {picture.problem}" for picture in broken[:_SHOWN]]
     if len(broken) > _SHOWN:
         lines.append(f"  and {len(broken) - _SHOWN} more")
     raise DataError(
@@ -182,18 +220,36 @@ def _broken(where: str, broken: list[Decoded], total: int, skip_bad: bool) -> li
     )
 
 
-def _decode_chunk(chunk: list[Named], image_size: int | None) -> list[Decoded]:
-    return [_decode_one(name, source, image_size) for name, source in chunk]
+def _decode_chunk(chunk: list[Named], image_size: int | None, budget: _Budget) -> list[Decoded]:
+    return [_decode_one(name, source, image_size, budget) for name, source in chunk]
 
 
-def _decode_one(name: str, source: Path | bytes, image_size: int | None) -> Decoded:
+def _decode_one(name: str, source: Path | bytes, image_size: int | None, budget: _Budget) -> Decoded:
     data = source if isinstance(source, bytes) else read_bounded(source)
     digest = hashlib.sha256(data).digest()
     try:
-        image = read_rgb_or_gray(data)
+        image = _read(data, image_size)
     except PictureError as error:
         return Decoded(name, None, error.message, digest)
-    return Decoded(name, image if image_size is None else fit(image, image_size), "", digest)
+    budget.add(image.nbytes)
+    return Decoded(name, image, "", digest)
+
+
+def _read(data: bytes, image_size: int | None) -> np.ndarray:
+    try:
+        return _fitted(read_rgb_or_gray(data, max_pixels=_AT_ONCE_PIXELS), image_size)
+    except TooManyPixels:
+        with _one_large_picture:
+            return _fitted(read_rgb_or_gray(data, max_pixels=MAX_PIXELS), image_size)
+
+
+def _fitted(image: np.ndarray, image_size: int | None) -> np.ndarray:
+    return image if image_size is None else fit(image, image_size)
+
+
+_AT_ONCE_PIXELS = 16_000_000
+_one_large_picture = threading.Lock()
+"""Larger ones are decoded one at a time: each takes hundreds of megabytes on its way to its size."""
 
 
 def read_bounded(file: Path) -> bytes:
@@ -204,8 +260,7 @@ def read_bounded(file: Path) -> bytes:
         MachineError: the file may not be read.
     """
     try:
-        with file.open("rb") as opened:
-            data = opened.read(MAX_FILE_BYTES + 1)
+        data = read_up_to(file, MAX_FILE_BYTES)
     except OSError as error:
         raise MachineError(f"cannot read {printable(file)}: {error.strerror}") from error
     if len(data) > MAX_FILE_BYTES:

@@ -9,28 +9,29 @@ from cnnlab.text import counted
 
 def overlap(learnt: Part, held_out: Part) -> np.ndarray:
     """Indices (M,) of the pictures of `held_out` that stand in `learnt` too, pixel for pixel."""
+    return _overlap(learnt, held_out, hashes(learnt.images), hashes(held_out.images))
+
+
+def _overlap(learnt: Part, held_out: Part, known: np.ndarray, asked: np.ndarray) -> np.ndarray:
     if learnt.images.shape[1:] != held_out.images.shape[1:]:
         return np.empty(0, np.int64)
     # Hashes of 64 bits first; then the few whose hashes agree are compared byte for byte.
-    known = _hashes(learnt.images)
-    candidates = np.flatnonzero(np.isin(_hashes(held_out.images), known))
-    if not len(candidates):
-        return candidates
-    wanted = _hashes(held_out.images[candidates])
-    bytes_learnt = {learnt.images[index].tobytes() for index in np.flatnonzero(np.isin(known, wanted))}
+    candidates = np.flatnonzero(np.isin(asked, known))
+    bytes_learnt = {learnt.images[index].tobytes() for index in np.flatnonzero(np.isin(known, asked[candidates]))}
     return np.array([index for index in candidates if held_out.images[index].tobytes() in bytes_learnt], np.int64)
 
 
 def check_overlaps(where: str, parts: dict[str, Part], *, refuse: bool) -> list[str]:
-    """Notices on pictures that stand in two parts.
+    """Notices on pictures that stand in two parts, twice in the training part, or under two labels there.
 
     Raises:
-        DataError: there are some, and `refuse`.
+        DataError: there are some in two parts, and `refuse`.
     """
+    hashed = {name: hashes(part.images) for name, part in parts.items()}
     notices = []
     for first, second in (("train", "val"), ("train", "test"), ("val", "test")):
         if first in parts and second in parts:
-            found = overlap(parts[first], parts[second])
+            found = _overlap(parts[first], parts[second], hashed[first], hashed[second])
             if len(found):
                 notices.append(f"copies in {first} and {second}: {_described(found, second, parts[second])}")
     if notices and refuse:
@@ -39,10 +40,17 @@ def check_overlaps(where: str, parts: dict[str, Part], *, refuse: bool) -> list[
             hint="A net would be tested on what it has learnt by heart. Remove them from one part, or accept them with "
             "--allow-duplicates",
         )
-    if "val" not in parts and (twice := copies(parts["train"])):
+    groups = _copies(parts["train"], hashed["train"])
+    if "val" not in parts and groups:
+        twice = sum(len(group) - 1 for group in groups)
         notices.append(
             f"copies within train: {counted(twice, 'picture')}; a validation part split off may hold some of them"
         )
+    torn = [group for group in groups if len(set(parts["train"].labels[group].tolist())) > 1]
+    if torn:
+        names = parts["train"].names
+        example = f" ({', '.join(names[index] for index in torn[0][:2])} …)" if names is not None else ""
+        notices.append(f"the same picture under two labels in train: {counted(len(torn), 'picture')}{example}")
     return notices
 
 
@@ -51,15 +59,20 @@ def _described(found: np.ndarray, name: str, part: Part) -> str:
     return f"{counted(len(found), 'picture')}, {len(found) / len(part):.1%} of {name}{example}"
 
 
-def copies(part: Part) -> int:
-    """How many pictures of a part are copies of an earlier one in it, pixel for pixel."""
-    hashes = _hashes(part.images)
-    names, counts = np.unique(hashes, return_counts=True)
-    suspects = np.flatnonzero(np.isin(hashes, names[counts > 1]))
-    return len(suspects) - len({part.images[index].tobytes() for index in suspects})
+def _copies(part: Part, hashed: np.ndarray) -> list[np.ndarray]:
+    """Groups of indices of pictures of a part that are equal, pixel for pixel."""
+    order = np.argsort(hashed, kind="stable")
+    bounds = np.concatenate([[0], np.flatnonzero(np.diff(hashed[order])) + 1, [len(order)]])
+    groups = []
+    for run in np.flatnonzero(np.diff(bounds) > 1).tolist():
+        equal: dict[bytes, list[int]] = {}
+        for index in order[bounds[run] : bounds[run + 1]].tolist():
+            equal.setdefault(part.images[index].tobytes(), []).append(index)
+        groups += [np.array(group) for group in equal.values() if len(group) > 1]
+    return groups
 
 
-def _hashes(images: np.ndarray) -> np.ndarray:
+def hashes(images: np.ndarray) -> np.ndarray:
     """One 64-bit hash a picture (N,) int64."""
     rows = np.ascontiguousarray(images).reshape(len(images), -1)
     return np.fromiter((hash(row.tobytes()) for row in rows), np.int64, len(rows))

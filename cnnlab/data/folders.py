@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnnlab.data.cache import listing_key
-from cnnlab.data.dataset import OnProgress, Part, Progress
-from cnnlab.data.decoding import assemble, decode, read_bounded
+from cnnlab.data.dataset import OnProgress, Progress
+from cnnlab.data.decoding import Assembled, assemble, decode, read_bounded
 from cnnlab.data.layout import EXPECTED, PARTS, Layout, check_classes, is_clutter
 from cnnlab.errors import DataError, MachineError
 from cnnlab.text import printable
@@ -70,8 +70,8 @@ def content_digest(listing: FolderListing, on_progress: OnProgress) -> str:
 
 def read_folder(
     listing: FolderListing, digest: str, image_size: int | None, skip_bad: bool, on_progress: OnProgress
-) -> tuple[tuple[str, ...], dict[str, Part], list[str]]:
-    """Decode the pictures: classes, parts and notices.
+) -> Assembled:
+    """Decode the pictures.
 
     Raises:
         DataError: as `assemble`; or files that changed since `digest` was taken.

@@ -8,6 +8,7 @@ import numpy as np
 
 from cnnlab.data.dataset import Part
 from cnnlab.errors import DataError, MachineError
+from cnnlab.reading import open_file
 from cnnlab.text import printable
 
 FILES = (
@@ -63,8 +64,8 @@ def read_idx(file: Path, dimensions: int) -> np.ndarray:
         DataError: another type or number of dimensions, no data, or more or fewer bytes than the header declares.
         MachineError: the file cannot be read.
     """
-    data = _bytes(file)
     header = 4 + 4 * dimensions
+    data = _bytes(file, header)
     if len(data) < header or data[:4] != bytes([0, 0, _UBYTE, dimensions]):
         raise DataError(
             f"{printable(file)} is no IDX file of unsigned bytes with {dimensions} dimensions: "
@@ -73,25 +74,26 @@ def read_idx(file: Path, dimensions: int) -> np.ndarray:
         )
     shape = [int.from_bytes(data[at : at + 4], "big") for at in range(4, header, 4)]
     size = int(np.prod(shape, dtype=object))  # Python integers: four bytes each may overflow 64 bits together
+    if size > _MAX_BYTES:
+        raise DataError(f"{printable(file)} is damaged: it declares {size} bytes, at most {_MAX_BYTES:,} are read")
+    data = _bytes(file, header + size)
     if size != len(data) - header or not size:
+        held = f"{len(data) - header}" + (" or more" if len(data) > header + size else "")
         raise DataError(
-            f"{printable(file)} is cut short or damaged: its header declares {size} bytes, "
-            f"it holds {len(data) - header}",
+            f"{printable(file)} is cut short or damaged: its header declares {size} bytes, it holds {held}",
             hint="Get the file again",
         )
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
 
 
-def _bytes(file: Path) -> bytes:
+def _bytes(file: Path, wanted: int) -> bytes:
+    """The first `wanted` bytes of the (unzipped) file, and one more where there are more."""
     try:
-        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as opened:
-            data = opened.read(_MAX_BYTES + 1)
+        with open_file(file) as raw, gzip.GzipFile(fileobj=raw) if file.suffix == ".gz" else raw as opened:
+            return opened.read(wanted + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(
             f"{printable(file)} is cut short or damaged: {printable(error)}", hint="Get the file again"
         ) from error
     except OSError as error:
         raise MachineError(f"cannot read {printable(file)}: {error.strerror}") from error
-    if len(data) > _MAX_BYTES:
-        raise DataError(f"{printable(file)} is too large: at most {_MAX_BYTES:,} bytes are read")
-    return data

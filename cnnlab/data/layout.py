@@ -96,22 +96,28 @@ def check_classes(where: str, classes: dict[str, dict[str, int]]) -> tuple[str, 
     names = sorted(classes["train"])
     if len(names) == 1:
         raise DataError(f"{where} holds one class ({names[0]}): expected at least two", hint=EXPECTED)
-    for part in PARTS:
-        if part not in classes:
-            continue
-        differing = set(names) ^ set(classes[part])
-        if differing:
-            raise DataError(
-                f"{where}: the classes of train and {part} differ: {_listed(differing, 10)}",
-                hint=f"Give every class a folder in train and in {part}, named alike",
-            )
-        empty = [name for name in names if not classes[part][name]]
-        if empty:
-            raise DataError(
-                f"{where}: no pictures in {len(empty)} of the {len(names)} class folders of {part}: {_listed(empty)}",
-                hint="Add pictures, or remove the folders (" + ", ".join(sorted(set(SUFFIXES))) + " are read)",
-            )
+    faults = [fault for part in PARTS if part in classes for fault in _class_faults(names, part, classes[part])]
+    if faults:
+        raise DataError(
+            f"{where}: " + ("" if len(faults) == 1 else "\n  ") + "\n  ".join(faults),
+            hint="Give every class a folder with pictures in each part, named alike, or remove it from all ("
+            + ", ".join(sorted(set(SUFFIXES)))
+            + " are read)",
+        )
     return tuple(names)
+
+
+def _class_faults(names: list[str], part: str, counts: dict[str, int]) -> list[str]:
+    """What is wrong with one part's classes, given those of train."""
+    faults = []
+    if set(names) != set(counts):
+        sides = {"train": set(names) - set(counts), part: set(counts) - set(names)}
+        only = "; ".join(f"{_listed(found, 10)} (only in {side})" for side, found in sides.items() if found)
+        faults.append(f"the classes of train and {part} differ: {only}")
+    empty = [name for name in names if counts.get(name) == 0]
+    if empty:
+        faults.append(f"no pictures in {len(empty)} of the {len(counts)} class folders of {part}: {_listed(empty)}")
+    return faults
 
 
 def place(name: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ import numpy as np
 from cnnlab.data import cache, cifar, idx
 from cnnlab.data.archives import without_ending
 from cnnlab.data.dataset import DataSet, OnProgress, Part, Progress, fingerprint, silent
-from cnnlab.data.decoding import fit
+from cnnlab.data.decoding import Assembled, fit
 from cnnlab.data.digits import read_digits
 from cnnlab.data.download import Unavailable, fetch
 from cnnlab.data.duplicates import check_overlaps
@@ -22,6 +22,7 @@ from cnnlab.data.packed_folders import read_packed_folder
 from cnnlab.data.splitting import set_aside
 from cnnlab.data.standard import DATASETS, STANDARD, Standard, data_folders, download_folder
 from cnnlab.errors import DataError, MachineError, UsageError
+from cnnlab.reading import open_file
 from cnnlab.text import did_you_mean, nearest, printable
 
 DEFAULT = "cifar10"
@@ -175,8 +176,7 @@ def _at_path(path: Path, image_size: int | None, skip_bad: bool, on_progress: On
         return _read(STANDARD[batches], path, image_size, on_progress, verify=False)
 
     def build() -> DataSet:
-        classes, parts, notices = read_packed_folder(path, image_size, skip_bad, on_progress)
-        return _finish("", classes, parts, True, notices, None, on_progress)
+        return _of_pictures(read_packed_folder(path, image_size, skip_bad, on_progress), on_progress)
 
     data = cache.cached(cache.key("packed folder", _archive_digest(path), image_size, skip_bad), build)
     return replace(data, name=class_name(without_ending(path)))
@@ -190,11 +190,15 @@ def _folder(path: Path, image_size: int | None, skip_bad: bool, on_progress: OnP
         cache.note_digest(listing.key, digest)
 
     def build() -> DataSet:
-        classes, parts, notices = read_folder(listing, digest, image_size, skip_bad, on_progress)
-        return _finish("", classes, parts, True, notices, None, on_progress)
+        return _of_pictures(read_folder(listing, digest, image_size, skip_bad, on_progress), on_progress)
 
     data = cache.cached(cache.key("folder", digest, image_size, skip_bad), build)
     return replace(data, name=class_name(path.resolve().name), notices=(*listing.layout.notices(), *data.notices))
+
+
+def _of_pictures(found: Assembled, on_progress: OnProgress) -> DataSet:
+    data = _finish("", found.classes, found.parts, True, found.notices, None, on_progress)
+    return replace(data, skipped=found.skipped)
 
 
 def _archive_digest(file: Path) -> str:
@@ -203,7 +207,7 @@ def _archive_digest(file: Path) -> str:
     listing = cache.listing_key([(file.name, file.stat())], looked_at)
     digest = cache.digest_of(listing)
     if digest is None:
-        with file.open("rb") as opened:
+        with open_file(file) as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
         cache.note_digest(listing, digest)
     return digest

@@ -1,19 +1,18 @@
 """An archive whose contents are a folder of pictures: decoded as it is read."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from cnnlab.data.archives import members
-from cnnlab.data.dataset import OnProgress, Part
-from cnnlab.data.decoding import Named, assemble, decode
+from cnnlab.data.dataset import OnProgress
+from cnnlab.data.decoding import Assembled, Named, assemble, decode
 from cnnlab.data.layout import PARTS, Layout, check_classes, is_clutter
 from cnnlab.text import printable
 
 
-def read_packed_folder(
-    file: Path, image_size: int | None, skip_bad: bool, on_progress: OnProgress
-) -> tuple[tuple[str, ...], dict[str, Part], list[str]]:
-    """Classes, parts and notices of an archive of train/CLASS/*, with or without one folder around all of it.
+def read_packed_folder(file: Path, image_size: int | None, skip_bad: bool, on_progress: OnProgress) -> Assembled:
+    """The pictures of an archive of train/CLASS/*, with or without one folder around all of it.
 
     Raises:
         DataError: as `members`, `check_classes` and `assemble`.
@@ -22,8 +21,8 @@ def read_packed_folder(
     layout = Layout()
     pictures = list(decode(_pictures(file, layout), None, image_size, on_progress))
     check_classes(printable(file), layout.classes)
-    classes, parts, notices = assemble(printable(file), pictures, image_size, skip_bad)
-    return classes, parts, layout.notices() + notices
+    found = assemble(printable(file), pictures, image_size, skip_bad)
+    return replace(found, notices=layout.notices() + found.notices)
 
 
 def _pictures(file: Path, layout: Layout) -> Iterator[Named]:

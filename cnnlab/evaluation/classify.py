@@ -11,7 +11,7 @@ from cnnlab.errors import DataError, MachineError, UsageError
 from cnnlab.evaluation import measures, views
 from cnnlab.evaluation.opened import AS_IT_IS, Changes, OpenRun, open_run
 from cnnlab.imaging.pictures import SUFFIXES, read_rgb_or_gray
-from cnnlab.text import printable
+from cnnlab.text import counted, printable
 from cnnlab.training.events import Event, Loading, Notice
 from cnnlab.training.prepare import tell_nobody
 
@@ -91,7 +91,7 @@ def classify(
         CheckpointError, UsageError, MachineError: as `cnnlab.evaluation.evaluate.evaluate`.
         DataError: a folder without pictures.
     """
-    files = [file for image in images for file in _pictures_at(image)]
+    files = [file for image in images for file in _pictures_at(image, tell)]
     opened = open_run(run, changes, device=device, trust_code=trust_code)
     if not opened.finished:
         tell(Notice(f"the run is not finished: these are the weights of its best epoch so far, {opened.epoch}"))
@@ -100,10 +100,17 @@ def classify(
     return Classification(run, opened.arch, opened.image_shape, predictions, failures)
 
 
-def _pictures_at(image: Path) -> list[Path]:
+def _pictures_at(image: Path, tell: Callable[[Event], None]) -> list[Path]:
+    """The picture itself, or those of a folder: links that lead out of it are not followed, and told."""
     if not image.is_dir():
         return [image]
-    found = sorted(path for path in image.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    named = [path for path in image.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()]
+    inside = image.resolve()
+    links = {path for path in named if path.is_symlink() and not path.resolve().is_relative_to(inside)}
+    if links:
+        leading_out = f"{counted(len(links), 'symbolic link')} ({printable(min(links))} …)"
+        tell(Notice(f"not followed, since leading out of {printable(image)}: {leading_out}"))
+    found = sorted(path for path in named if path not in links)
     if not found:
         raise DataError(
             f"the folder {printable(image)} holds no pictures",

@@ -1,7 +1,8 @@
 """A run folder read and checked, its net built, with the weights of its best epoch."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from cnnlab.models import registry
 from cnnlab.recipe.load import from_file, resolve
 from cnnlab.recipe.schema import Recipe
 from cnnlab.recipe.spec import Scalar, parse_options
-from cnnlab.text import did_you_mean, printable
+from cnnlab.text import cut, did_you_mean, printable
 from cnnlab.training import checkpoint
 from cnnlab.training import device as devices
 from cnnlab.training.engines.base import Engine
@@ -21,6 +22,8 @@ from cnnlab.training.prepare import build_net, make_engine
 from cnnlab.training.run_folder import RunFolder, read_json
 from cnnlab.training.settings import Settings
 
+_MAX_LEVELS = 3 * 4096**2
+"""Of one picture: larger ones no net of a run folder has been trained on."""
 CHANGEABLE = ("data.image_size", "data.skip_bad", "data.allow_duplicates", "threads")
 """What `--set` may change of a run's recipe: how pictures are read. All else made the run what it is."""
 
@@ -119,6 +122,8 @@ def open_run(path: Path, changes: Changes = AS_IT_IS, *, device: str = "auto", t
     devices.set_threads(recipe.threads)
     height, width, channels = meta.image_shape
     with _damage(path):
+        if not registry.is_user_file(recipe.model.arch):
+            _require_fit(recipe, meta, saved.tensors, path)
         net = build_net(recipe, (channels, height, width), len(meta.classes))
         engine_name = environment.get("engine", "torch")
         if engine_name not in ("torch", "numpy"):
@@ -140,6 +145,24 @@ def open_run(path: Path, changes: Changes = AS_IT_IS, *, device: str = "auto", t
         weights=saved.tensors,
         engine=engine,
     )
+
+
+def _require_fit(recipe: Recipe, meta: "_Manifest", tensors: Mapping[str, np.ndarray], path: Path) -> None:
+    """Refuse weights of another net than the recipe's, before memory for that net is asked for."""
+    from cnnlab.models.table import without_weights
+
+    height, width, channels = meta.image_shape
+    with without_weights():
+        outline = registry.build(recipe.model, channels, len(meta.classes), (height, width))
+    expected = {name: tuple(value.shape) for name, value in outline.state_dict().items()}
+    for name in sorted({*expected, *tensors}):
+        found = tensors[name].shape if name in tensors else None
+        if expected.get(name) != found:
+            raise CheckpointError(
+                f"the checkpoint of {printable(path)} is not of the net in its recipe, {printable(recipe.model.arch)}: "
+                f"{cut(name)} is {found or 'not there'}, expected {expected.get(name, 'nothing of that name')}",
+                hint="Put the recipe.yaml back that the run was trained with",
+            )
 
 
 @contextlib.contextmanager
@@ -192,7 +215,10 @@ class _Manifest:
         fingerprint = meta.get("data_fingerprint")
         checks = {
             "classes": isinstance(classes, list) and len(classes) > 1 and all(isinstance(c, str) for c in classes),
-            "image_shape": isinstance(shape, list) and len(shape) == 3 and all(_is_size(side) for side in shape),
+            "image_shape": isinstance(shape, list)
+            and len(shape) == 3
+            and all(_is_size(side) for side in shape)
+            and math.prod(shape) <= _MAX_LEVELS,
             "epoch": _is_size(epoch),
             "data_fingerprint": isinstance(fingerprint, str),
         }
@@ -226,5 +252,8 @@ def _levels(value: object) -> np.ndarray | None:
     numbers = isinstance(value, list) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in value)
     if not numbers:
         return None
-    levels = np.array(value, np.float64)
+    try:
+        levels = np.array(value, np.float64)
+    except OverflowError:
+        return None
     return levels if np.isfinite(levels).all() else None

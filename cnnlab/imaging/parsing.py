@@ -10,15 +10,15 @@ import numpy as np
 
 from cnnlab.errors import UsageError
 from cnnlab.imaging.kernels import MAX_WEIGHT, Kernel, checked_matrix, named_kernel
+from cnnlab.reading import read_up_to
 from cnnlab.recipe.spec import parse_spec, parse_value
-from cnnlab.text import did_you_mean, printable
+from cnnlab.text import as_written, cut, did_you_mean, printable
 
 RunTensors = Callable[[str], Mapping[str, np.ndarray]]
 """From RUN to the weights of its best epoch, by state_dict key."""
 
 _LEARNT = re.compile(r"(?P<run>.+):(?P<layer>[A-Za-z_][A-Za-z0-9_.]*)\[(?P<channel>\d{1,6})\]")
 _YAML_KEYS = ("name", "matrix", "scale", "offset")
-_MAX_YAML_BYTES = 1_000_000
 
 
 def parse_kernel(text: str, run_tensors: RunTensors | None = None) -> Kernel:
@@ -38,7 +38,7 @@ def parse_kernel(text: str, run_tensors: RunTensors | None = None) -> Kernel:
     if Path(text).suffix.lower() in (".yaml", ".yml"):
         return _yaml_kernel(Path(text))
     if ";" in text or text[0] in "+-.0123456789[" or re.search(r"\s", text):
-        return Kernel("custom", (_inline_matrix(text, f"the kernel {printable(text)!r}"),))
+        return Kernel("custom", (_inline_matrix(text, f"the kernel {cut(text)!r}"),))
     spec = parse_spec(text)
     kernel = named_kernel(spec.name, spec.options)
     return replace(kernel, name=file_part(spec.label)) if spec.label else kernel
@@ -65,19 +65,17 @@ def _number(word: str, where: str) -> float:
     values = [parse_value(part) for part in ((numerator, denominator) if slash else (numerator,))]
     if word == "" or any(isinstance(value, bool | str | None) for value in values) or (slash and values[1] == 0):
         raise UsageError(
-            f"{where} holds {printable(word)!r}, expected a finite number", hint='Such as "-1 0 1; -2 0 2; -1 0 1"'
+            f"{where} holds {cut(word)!r}, expected a finite number", hint='Such as "-1 0 1; -2 0 2; -1 0 1"'
         )
     return float(values[0]) / (float(values[1]) if slash else 1.0)  # type: ignore[arg-type]
 
 
 def _yaml_kernel(path: Path) -> Kernel:
-    from cnnlab.recipe.safe_yaml import load_yaml
+    from cnnlab.recipe.safe_yaml import MAX_BYTES, load_yaml
 
     name = printable(path)
     try:
-        if path.stat().st_size > _MAX_YAML_BYTES:
-            raise UsageError(f"{name} is larger than any kernel: {_MAX_YAML_BYTES:,} bytes are read at most")
-        content = path.read_bytes()
+        content = read_up_to(path, MAX_BYTES)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"cannot read the kernel {name}: {reason}", hint="Check the spelling") from None
@@ -86,7 +84,7 @@ def _yaml_kernel(path: Path) -> Kernel:
         raise UsageError(f"{name}: expected the keys name, matrix, scale, offset; of which matrix must be there")
     for key in document:
         if key not in _YAML_KEYS:
-            raise UsageError(f"{name}: there is no key {printable(key)!r}", hint=did_you_mean(str(key), _YAML_KEYS))
+            raise UsageError(f"{name}: there is no key {cut(key)!r}", hint=did_you_mean(str(key), _YAML_KEYS))
     matrix = document["matrix"]
     where = f"the matrix of {name}"
     return Kernel(
@@ -108,13 +106,19 @@ def _nested_matrix(rows: Any, where: str) -> np.ndarray:
         raise UsageError(f"{where}: expected a list of rows", hint="Such as [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]")
     if len({len(row) for row in rows}) > 1:
         raise UsageError(f"{where} is ragged: its rows have {', '.join(str(len(row)) for row in rows)} numbers")
-    return checked_matrix([[_number(str(word), where) for word in row] for row in rows], where)
+    return checked_matrix([[_yaml_scalar(word, where) for word in row] for row in rows], where)
+
+
+def _yaml_scalar(value: Any, where: str) -> float:
+    if isinstance(value, dict | list):  # whose text, made of aliases, may be longer than the memory
+        raise UsageError(f"{where}: expected a number, received {as_written(value)}")
+    return _number(str(value), where)
 
 
 def _yaml_number(document: Mapping[str, Any], key: str, default: float, file: str) -> float:
     if key not in document:
         return default
-    value = _number(str(document[key]), f"{file}: {key}")
+    value = _yaml_scalar(document[key], f"{file}: {key}")
     if not abs(value) <= MAX_WEIGHT:  # false for NaN too
         raise UsageError(f"{file}: {key}: expected a finite number up to {MAX_WEIGHT:g}")
     return value

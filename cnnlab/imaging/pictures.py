@@ -6,6 +6,7 @@ refuses too many pixels before any of them is decoded, and refuses what Pillow w
 
 import importlib
 import io
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from cnnlab.errors import MachineError, PictureError
+from cnnlab.reading import NotAFile, open_file
 from cnnlab.text import printable
 
 if TYPE_CHECKING:
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 300_000_000
 """Largest picture read, in pixels: above the largest cameras of 2026, below what fills a laptop's memory."""
+
+BOMB_PIXELS = 16_000_000
+BOMB_PIXELS_PER_BYTE = 2_000
+"""A picture beyond both is refused: so many pixels in so few bytes are a blank sheet at best, and a bomb or a wrong
+header as a rule. Deflate, the densest in common use, packs 1,032 gray pixels into a byte."""
 
 SUFFIXES = {
     ".png": "PNG",
@@ -35,7 +42,14 @@ SUFFIXES = {
 """Endings of the files that are read and written, and the format that each means."""
 
 _FORMATS = "PNG, JPEG, TIFF, WebP or BMP"
+# Without a handler of their own, Pillow's remarks on damaged files would reach the terminal beside our one message.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
+
+
+class TooManyPixels(PictureError):
+    """A picture larger than its reader was asked to read."""
 
 
 @dataclass(frozen=True)
@@ -72,16 +86,18 @@ def read_picture(path: Path) -> Picture:
         return Picture(_as_array(flat), alpha, format_name, kept)
 
 
-def read_rgb_or_gray(source: Path | bytes, *, mode: Literal["L", "RGB"] | None = None) -> np.ndarray:
+def read_rgb_or_gray(
+    source: Path | bytes, *, mode: Literal["L", "RGB"] | None = None, max_pixels: int = MAX_PIXELS
+) -> np.ndarray:
     """Read a picture for a data set: uint8 (H, W, 1) for gray, (H, W, 3) for colour, upright.
 
     `mode` asks for gray ("L", luma of ITU-R BT.601) or colour ("RGB"); None takes what the picture is. Palette and
     CMYK pictures become RGB; transparency is laid on white; 16-bit gray is scaled to 8 bits (v · 255 / 65535).
 
     Raises:
-        PictureError, MachineError: as `read_picture`.
+        PictureError, MachineError: as `read_picture`; more than `max_pixels`.
     """
-    with _decoded(source) as (image, _):
+    with _decoded(source, max_pixels) as (image, _):
         if image.mode.startswith("I;16"):
             gray = np.rint(_sixteen_bit(image) * (255 / 65535)).astype(np.uint8)  # (H, W, 1)
             return np.repeat(gray, 3, axis=2) if mode == "RGB" else gray
@@ -92,14 +108,15 @@ def read_rgb_or_gray(source: Path | bytes, *, mode: Literal["L", "RGB"] | None =
             white = Image.new(flat.mode, flat.size, "white")
             white.paste(flat, mask=Image.fromarray(alpha))
             flat = white
-        return _as_array(flat if mode is None else flat.convert(mode))
+        return _as_array(flat if mode in (None, flat.mode) else flat.convert(mode))
 
 
 def _flat(image: "Image") -> tuple["Image", np.ndarray | None]:
     """The picture as L or RGB without its alpha, and the alpha (H, W) uint8, or None where all is opaque."""
     gray = image.mode in ("1", "L", "LA", "La")
     if not image.has_transparency_data:
-        return image.convert("L" if gray else "RGB"), None
+        mode = "L" if gray else "RGB"
+        return image if image.mode == mode else image.convert(mode), None
     both = image.convert("LA" if gray else "RGBA")
     alpha = np.array(both.getchannel("A"))
     # Dropped, not composited: the colours stay as stored, and the alpha says how much they count.
@@ -120,12 +137,12 @@ def _sixteen_bit(image: Any) -> np.ndarray:
 
 
 @contextmanager
-def _decoded(source: Path | bytes) -> Iterator[tuple["Image", str]]:
+def _decoded(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> Iterator[tuple["Image", str]]:
     """The decoded, upright picture and its format's name, while the file is open."""
     name = "the picture" if isinstance(source, bytes) else printable(source)
     with _opened(source, name) as file:
         try:
-            image, format_name = _header(file, name)
+            image, format_name = _header(file, max_pixels, name)
             _check_header(image, name)
             image.load()
             upright = _upright(image)
@@ -149,7 +166,9 @@ def _opened(source: Path | bytes, name: str) -> Iterator[IO[bytes]]:
         yield io.BytesIO(source)
         return
     try:
-        file = source.open("rb")
+        file = open_file(source)
+    except NotAFile as error:
+        raise PictureError(f"{name} is no picture: {error.strerror}") from None
     except (FileNotFoundError, NotADirectoryError):
         raise PictureError(f"no such file: {name}", hint="Check the spelling and the current folder") from None
     except IsADirectoryError:
@@ -164,13 +183,14 @@ def _opened(source: Path | bytes, name: str) -> Iterator[IO[bytes]]:
         yield file
 
 
-def _header(file: IO[bytes], name: str) -> tuple[Any, str]:
+def _header(file: IO[bytes], max_pixels: int, name: str) -> tuple[Any, str]:
     """Pillow's image with the header read and no pixel decoded.
 
     The format's own reader is called instead of `Image.open`, whose bomb check knows another limit, warns, and
     loads every plugin there is where the ending of the name misleads.
     """
-    start = file.read(16)
+    start = file.read(30)
+    stored = file.seek(0, io.SEEK_END)
     file.seek(0)
     if not start:
         raise PictureError(f"{name} is empty, expected a picture ({_FORMATS})")
@@ -181,7 +201,22 @@ def _header(file: IO[bytes], name: str) -> tuple[Any, str]:
             f"{start[:8]!r}",
             hint="Save it as PNG in an image editor first",
         )
-    return getattr(importlib.import_module(f"PIL.{module}"), reader)(file), format_name
+    if format_name == "WebP":  # its reader makes room for two whole pictures at once
+        _check_size(_webp_size(start), stored, max_pixels, name)
+    image = getattr(importlib.import_module(f"PIL.{module}"), reader)(file)
+    _check_size(image.size, stored, max_pixels, name)
+    return image, format_name
+
+
+def _webp_size(start: bytes) -> tuple[int, int]:
+    """(width, height) from the first 30 bytes of a WebP file (RFC 9649, sections 2.5 to 2.7)."""
+    kind = start[12:16]
+    if kind == b"VP8X":
+        return int.from_bytes(start[24:27], "little") + 1, int.from_bytes(start[27:30], "little") + 1
+    if kind == b"VP8L":
+        bits = int.from_bytes(start[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    return int.from_bytes(start[26:28], "little") & 0x3FFF, int.from_bytes(start[28:30], "little") & 0x3FFF
 
 
 def _reader_of(start: bytes) -> tuple[str, str, str]:
@@ -194,19 +229,28 @@ def _reader_of(start: bytes) -> tuple[str, str, str]:
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
         return "WebP", "WebPImagePlugin", "WebPImageFile"
     # "BM" alone is too little: text may begin with it. The header's size says which BMP it is.
-    if start[:2] == b"BM" and len(start) == 16 and start[14] in (12, 40, 52, 56, 64, 108, 124) and not start[15]:
+    if start[:2] == b"BM" and len(start) >= 16 and start[14] in (12, 40, 52, 56, 64, 108, 124) and not start[15]:
         return "BMP", "BmpImagePlugin", "BmpImageFile"
     return "", "", ""
 
 
-def _check_header(image: Any, name: str) -> None:
-    """Refuse what is too large, and what Pillow would open as 8-bit colour though it is deeper."""
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise PictureError(
-            f"{name} declares {width:,}×{height:,} pixels: at most {MAX_PIXELS:,} pixels are read",
+def _check_size(size: tuple[int, int], stored: int, max_pixels: int, name: str) -> None:
+    """Refuse more than `max_pixels`, and very many in a file of few (`stored`) bytes, before one is decoded."""
+    width, height = size
+    if width * height > max_pixels:
+        raise TooManyPixels(
+            f"{name} declares {width:,}×{height:,} pixels: at most {max_pixels:,} pixels are read",
             hint="Cut or scale it down first",
         )
+    if width * height > max(BOMB_PIXELS, stored * BOMB_PIXELS_PER_BYTE):
+        raise PictureError(
+            f"{name} declares {width:,}×{height:,} pixels in {stored:,} bytes: it is cut short, or made to fill memory",
+            hint="Copy or download it again; or save it anew, smaller, in an image editor",
+        )
+
+
+def _check_header(image: Any, name: str) -> None:
+    """Refuse what Pillow would open as 8-bit colour though it is deeper."""
     gray16 = image.mode.startswith("I;16")
     if gray16 and "transparency" in image.info:
         raise _lossy(name, "16-bit gray with a transparent level")

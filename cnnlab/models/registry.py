@@ -94,9 +94,14 @@ def build(
         A module from (N, in_channels, height, width) to logits (N, num_classes).
 
     Raises:
-        UsageError: the image is too small for the net, or options contradict each other.
+        UsageError: the image is too small for the net, or options contradict each other, or make it so large that
+            torch cannot count it.
     """
     module, function = find(options.arch).builder.split(":")
     builder: Any = getattr(importlib.import_module(module), function)
-    net: nn.Module = builder(options, in_channels, num_classes, image_size)
+    try:
+        net: nn.Module = builder(options, in_channels, num_classes, image_size)
+    except (RuntimeError, OverflowError) as error:
+        reason = printable(str(error).split("\n")[0])
+        raise UsageError(f"{printable(options.arch)} cannot be built with these options: {reason}") from error
     return net

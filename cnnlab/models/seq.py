@@ -30,7 +30,7 @@ from torch import nn
 from cnnlab.errors import CnnlabError, RecipeError
 from cnnlab.models.layers import ACTIVATIONS, Dropout, Residual, initialise, output_activation, sequential
 from cnnlab.models.options import SeqOptions
-from cnnlab.text import did_you_mean, printable
+from cnnlab.text import as_written, cut, did_you_mean
 
 _MAX = 65_536
 Shape = tuple[int, ...]
@@ -64,7 +64,7 @@ class _Builder:
             kind, arguments = _parse(item, here)
             name = arguments.pop("name", None) or self._number(kind)
             if not isinstance(name, str) or not name or "." in name or name in layers:
-                raise RecipeError(f"{here}: name: expected a new word without dots, received {printable(name)!r}")
+                raise RecipeError(f"{here}: name: expected a new word without dots, received {as_written(name)}")
             layer = self._layer(kind, arguments, shape, here)
             layers[name] = layer
             shape = _shape_after(layer, shape, here)
@@ -87,7 +87,7 @@ class _Builder:
     def _residual(self, arguments: dict[str, Any], shape: Shape, where: str) -> nn.Module:
         items = arguments["residual"]
         if not isinstance(items, list) or not items:
-            raise RecipeError(f"{where}: residual: expected a list of layers, received {printable(items)!r}")
+            raise RecipeError(f"{where}: residual: expected a list of layers, received {as_written(items)}")
         body = self.sequence(items, shape, f"{where}.residual")
         after = _shape_after(body, shape, where)
         if after == shape:
@@ -104,11 +104,12 @@ def _parse(item: Any, where: str) -> tuple[str, dict[str, Any]]:
     kind = next(iter(arguments), None)
     if not isinstance(kind, str) or kind not in KEYS:
         raise RecipeError(
-            f"{where}: unknown layer {printable(item)!r}", hint=did_you_mean(str(kind if kind else item), KEYS)
+            f"{where}: unknown layer {as_written(item)}",
+            hint=did_you_mean(cut(kind), KEYS),
         )
     for key in arguments:
         if key not in (kind, "name", *KEYS[kind]):
-            raise RecipeError(f"{where}: {kind}: unknown key {printable(key)!r}", hint=did_you_mean(key, KEYS[kind]))
+            raise RecipeError(f"{where}: {kind}: unknown key {cut(key)!r}", hint=did_you_mean(key, KEYS[kind]))
     return kind, arguments
 
 
@@ -116,7 +117,7 @@ def _integer(arguments: dict[str, Any], key: str, default: int | None, where: st
     value = arguments.get(key)
     value = default if value is None else value
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _MAX:
-        raise RecipeError(f"{where}: {key}: expected a whole number from {least}, received {printable(value)!r}")
+        raise RecipeError(f"{where}: {key}: expected a whole number from {least}, received {as_written(value)}")
     return value
 
 
@@ -124,7 +125,7 @@ def _conv(arguments: dict[str, Any], shape: Shape, where: str) -> nn.Module:
     kernel = _integer(arguments, "kernel", 3, where)
     bias = arguments.get("bias", True)
     if not isinstance(bias, bool):
-        raise RecipeError(f"{where}: bias: expected true or false, received {printable(bias)!r}")
+        raise RecipeError(f"{where}: bias: expected true or false, received {as_written(bias)}")
     return nn.Conv2d(
         shape[0],
         _integer(arguments, "conv", None, where),
@@ -140,7 +141,7 @@ def _linear(arguments: dict[str, Any], shape: Shape, where: str) -> nn.Module:
         raise RecipeError(f"{where}: linear: needs a flat input, received {_by(shape)}", hint="Put flatten before it")
     bias = arguments.get("bias", True)
     if not isinstance(bias, bool):
-        raise RecipeError(f"{where}: bias: expected true or false, received {printable(bias)!r}")
+        raise RecipeError(f"{where}: bias: expected true or false, received {as_written(bias)}")
     return nn.Linear(shape[0], _integer(arguments, "linear", None, where), bias=bias)
 
 
@@ -156,7 +157,7 @@ def _pool(kind: str, layer: type[nn.MaxPool2d] | type[nn.AvgPool2d]) -> Callable
 def _dropout(arguments: dict[str, Any], shape: Shape, where: str) -> nn.Module:
     p = arguments["dropout"]
     if not isinstance(p, int | float) or isinstance(p, bool) or not 0 <= p < 1:
-        raise RecipeError(f"{where}: dropout: expected a probability from 0 below 1, received {printable(p)!r}")
+        raise RecipeError(f"{where}: dropout: expected a probability from 0 below 1, received {as_written(p)}")
     return Dropout(float(p))
 
 

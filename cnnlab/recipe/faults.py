@@ -1,14 +1,15 @@
 """What is wrong with a recipe, in words: where it stands, what was expected, what was received, what is nearest."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from cnnlab.recipe.layers import KeyPath, Layers, dotted
-from cnnlab.text import nearest, printable
+from cnnlab.text import as_written, cut, nearest
+
+_SHOWN_FAULTS = 20
 
 
 def without_none(values: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
@@ -33,6 +34,13 @@ def _admits_none(annotation: Any) -> bool:
     return type(None) in getattr(annotation, "__args__", ())
 
 
+def explain_all(layers: Layers, prefix: KeyPath, error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """The faults of a section that lies at `prefix`, one a line; of very many the first."""
+    every = error.errors(include_url=False, include_context=False)
+    lines = [explain(layers, prefix, details, model) for details in every[:_SHOWN_FAULTS]]
+    return lines + [f"and {len(every) - _SHOWN_FAULTS:,} more"] * (len(every) > _SHOWN_FAULTS)
+
+
 def explain(layers: Layers, prefix: KeyPath, details: ErrorDetails, model: type[BaseModel]) -> str:
     """One fault in one line: place, key, what was expected, what was received."""
     path = (*prefix, *details["loc"])
@@ -45,12 +53,11 @@ def explain(layers: Layers, prefix: KeyPath, details: ErrorDetails, model: type[
         near = nearest(str(path[-1]), _keys_beside(path, model, len(prefix)))
         advice = f"; did you mean {' or '.join(near)}?" if near else ""
         valid = "" if near else f"; valid: {', '.join(_keys_beside(path, model, len(prefix)))}"
-        return f"{place}unknown key {printable(dotted(path))}{advice}{valid}"
+        return f"{place}unknown key {cut(dotted(path))}{advice}{valid}"
     if not key or (details["type"] == "value_error" and not details["loc"]):
         return f"{place}{details['msg'].removeprefix('Value error, ')}"
     expected = details["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    received = json.dumps(details["input"], ensure_ascii=False, default=str)
-    return f"{place}{dotted(key)}: expected {expected}, received {printable(received)}"
+    return f"{place}{cut(dotted(key))}: expected {expected}, received {as_written(details['input'])}"
 
 
 def _keys_beside(path: KeyPath, model: type[BaseModel], skip: int) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from cnnlab.errors import RecipeError
 from cnnlab.models import registry
-from cnnlab.text import printable
+from cnnlab.text import as_written
 
 KeyPath = tuple[str | int, ...]
 
@@ -32,7 +32,7 @@ class Layers:
         for key in path[:-1]:
             target = target.setdefault(str(key), {})
             if not isinstance(target, dict):
-                raise RecipeError(f"{source}: {dotted(path[:-1])} is a section, received {printable(target)!r}")
+                raise RecipeError(f"{source}: {dotted(path[:-1])} is a section, received {as_written(target)}")
         target[str(path[-1])] = value
         self.sources[path] = source
         if path == ("train", "epochs"):

@@ -11,12 +11,13 @@ from pydantic import ValidationError
 
 from cnnlab.errors import MachineError, RecipeError, UsageError
 from cnnlab.models import ARCHITECTURES, registry
+from cnnlab.reading import NotAFile, read_up_to
 from cnnlab.recipe import safe_yaml
-from cnnlab.recipe.faults import explain, without_none
+from cnnlab.recipe.faults import explain_all, without_none
 from cnnlab.recipe.layers import KeyPath, Layers
 from cnnlab.recipe.schema import Recipe
 from cnnlab.recipe.spec import Scalar, Spec, parse_options
-from cnnlab.text import did_you_mean, printable
+from cnnlab.text import as_written, did_you_mean, printable
 
 # From a checkout the recipes lie beside the package, in a wheel inside it.
 _FOLDERS = (Path(__file__).parents[1] / "recipes", Path(__file__).parents[2] / "recipes")
@@ -175,12 +176,14 @@ def _find_recipe(name: str) -> Path:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            return file.read(safe_yaml.MAX_BYTES + 1)
-    except FileNotFoundError:
+        return read_up_to(path, safe_yaml.MAX_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"no such recipe: {printable(path)}", hint="Shipped ones: cnnlab train --list") from None
-    except OSError as error:
-        raise MachineError(f"cannot read {printable(path)}: {error.strerror}") from None
+    except (NotAFile, IsADirectoryError) as error:
+        raise UsageError(f"{printable(path)} is no recipe: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        raise MachineError(f"cannot read {printable(path)}: {printable(reason)}") from None
 
 
 def build(layers: Layers) -> Recipe:
@@ -192,11 +195,11 @@ def build(layers: Layers) -> Recipe:
     values = dict(layers.values)
     model = values.get("model", {"arch": "cnn"})
     if not isinstance(model, dict):
-        raise RecipeError(f"model: expected a section, received {printable(model)!r}")
+        raise RecipeError(f"model: expected a section, received {as_written(model)}")
     faults: list[str] = []
     model.setdefault("arch", "cnn")
     if not isinstance(model["arch"], str):
-        raise RecipeError(f"model.arch: expected a name, received {printable(model['arch'])!r}")
+        raise RecipeError(f"model.arch: expected a name, received {as_written(model['arch'])}")
     try:
         options_type = registry.find(model["arch"]).options
     except UsageError as error:
@@ -204,12 +207,12 @@ def build(layers: Layers) -> Recipe:
     try:
         values["model"] = options_type.model_validate(without_none(model, options_type))
     except ValidationError as error:
-        faults += [explain(layers, ("model",), details, options_type) for details in error.errors()]
+        faults += explain_all(layers, ("model",), error, options_type)
         values.pop("model")
     try:
         recipe = Recipe.model_validate(without_none(values, Recipe))
     except ValidationError as error:
-        faults += [explain(layers, (), details, Recipe) for details in error.errors()]
+        faults += explain_all(layers, (), error, Recipe)
     if faults:
         raise RecipeError("\n".join(faults), hint="All keys with their values: cnnlab train --print-recipe")
     return recipe

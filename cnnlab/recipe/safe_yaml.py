@@ -12,9 +12,10 @@ import yaml
 
 from cnnlab.errors import RecipeError
 from cnnlab.recipe.spec import parse_value
-from cnnlab.text import printable
+from cnnlab.text import cut, printable
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 200_000
+"""Ten times what a long recipe takes; the parser needs half a second for the worst text of this length."""
 MAX_DEPTH = 20
 MAX_VALUES = 20_000
 """Values in a document, each alias counted as often as it stands for one."""
@@ -61,7 +62,7 @@ def load_yaml(text: str | bytes, source: str) -> Document:
         where = f", line {mark.line + 1}" if mark is not None else ""
         problem = getattr(error, "problem", None) or str(error).split("\n")[0]
         raise RecipeError(
-            f"{source}{where}: not YAML: {printable(problem)}", hint="Write `key: value` lines; see --print-recipe"
+            f"{source}{where}: not YAML: {cut(problem, 200)}", hint="Write `key: value` lines; see --print-recipe"
         ) from None
 
 
@@ -101,7 +102,7 @@ class _Builder:
 
     def add_alias(self, anchor: str | None, line: int) -> None:
         if anchor is None or anchor not in self.anchors:
-            raise self.error(line, f"the alias *{printable(anchor)} stands for nothing defined before it")
+            raise self.error(line, f"the alias *{cut(anchor)} stands for nothing defined before it")
         value, weight = self.anchors[anchor]
         self.add(value, str(value), line, None, weight=weight)
 
@@ -131,7 +132,7 @@ class _Builder:
             if text is None:
                 raise self.error(line, "a key that is a list or a mapping; expected text")
             if text in parent.value:
-                raise self.error(line, f"the key {printable(text)} is given twice")
+                raise self.error(line, f"the key {cut(text)} is given twice")
             parent.key = text
             path = (*parent.path, text)
         else:
@@ -144,7 +145,7 @@ class _Builder:
 
     def refuse_tag(self, tag: str | None, line: int) -> None:
         if tag is not None:
-            raise self.error(line, f"the tag {printable(tag)}; expected plain values, nothing is constructed")
+            raise self.error(line, f"the tag {cut(tag)}; expected plain values, nothing is constructed")
 
     def error(self, line: int, problem: str) -> RecipeError:
         return RecipeError(f"{self.source}, line {line}: {problem}")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnlab.errors import CheckpointError
 from cnnlab.files import sync_folder, temporary_beside, write_and_flush, writing
+from cnnlab.reading import physical_memory, read_up_to
 from cnnlab.text import printable
 from cnnlab.training.run_folder import read_json
 
@@ -254,7 +255,9 @@ def _tensors(path: Path, meta: Mapping[str, Any]) -> "dict[str, np.ndarray]":
             raise CheckpointError(
                 f"{printable(path)} has {path.stat().st_size:,} bytes; its manifest says {expected:,}"
             )
-        content = path.read_bytes()
+        if expected > (physical_memory() or MAX_BYTES) // 2:
+            raise CheckpointError(f"{printable(path)} has {expected:,} bytes: more than this machine can hold twice")
+        content = read_up_to(path, expected)
     except OSError as error:
         raise CheckpointError(f"cannot read {printable(path)}: {error.strerror}") from None
     if hashlib.sha256(content).hexdigest() != digest:

@@ -36,6 +36,7 @@ def describe(prepared: Prepared) -> dict[str, Any]:
             "image_shape": list(data.image_shape),
             "images": {"train": len(prepared.train), "val": len(prepared.val or ()), "test": len(data.test)},
             "notices": list(data.notices),
+            "skipped": [{"image": name, "problem": problem} for name, problem in data.skipped],
         },
         "git_commit": _git_commit(),
         "command": list(prepared.settings.command),

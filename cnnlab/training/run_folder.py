@@ -19,6 +19,7 @@ from typing import Any
 
 from cnnlab.errors import CheckpointError, MachineError, UsageError
 from cnnlab.files import sync_folder, write_atomically, writing
+from cnnlab.reading import read_up_to
 from cnnlab.text import did_you_mean, printable
 
 MAX_JSON_BYTES = 50_000_000
@@ -99,12 +100,15 @@ class RunFolder:
 def read_lines(path: Path, keys: set[str]) -> list[dict[str, Any]]:
     """The JSON objects of a .jsonl file that have exactly these keys, up to the first line that has not."""
     documents: list[dict[str, Any]] = []
-    if not path.is_file() or path.stat().st_size > MAX_JSON_BYTES:
+    if not path.is_file():
         return documents
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    content = read_up_to(path, MAX_JSON_BYTES)
+    if len(content) > MAX_JSON_BYTES:
+        return documents
+    for line in content.decode(errors="replace").splitlines():
         try:
             document = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             break
         if not isinstance(document, dict) or set(document) != keys:
             break
@@ -119,9 +123,10 @@ def read_json(path: Path) -> dict[str, Any]:
         CheckpointError: the file is missing, too large, or holds something else.
     """
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
+        content = read_up_to(path, MAX_JSON_BYTES)
+        if len(content) > MAX_JSON_BYTES:
             raise CheckpointError(f"{printable(path)} is larger than any file that cnnlab writes")
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(content.decode())
     except FileNotFoundError:
         raise CheckpointError(f"{printable(path)} is missing", hint="The run folder is incomplete") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -138,7 +143,9 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
 
 def as_json(document: Mapping[str, Any]) -> str:
     """A JSON object as it stands in a run's files."""
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    # What is no Unicode in file names and arguments becomes JSON's own escape: \udcff.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n"
 
 
 def safe_name(text: str) -> str:

@@ -163,7 +163,7 @@ def test_gray_stays_gray_and_mixed_becomes_rgb(picture_folder, tmp_path):
     assert (data.test.images[..., 0] == data.test.images[..., 2]).all()
 
 
-def test_broken_pictures_are_all_listed(picture_folder):
+def test_broken_pictures_are_all_listed(picture_folder, monkeypatch):
     root = picture_folder({"train/a": 12, "train/b": 4, "test/a": 1, "test/b": 1})
     (root / "train/b/0001.png").write_bytes((root / "train/b/0002.png").read_bytes()[:90])
     (root / "train/b/0003.png").write_bytes(b"")
@@ -175,8 +175,15 @@ def test_broken_pictures_are_all_listed(picture_folder):
     data = load(str(root), skip_bad=True)
     assert len(data.train) == 14
     assert data.notices == ("skipped, since unreadable: 2 pictures (train/b/0001.png, train/b/0003.png)",)
+    assert [name for name, _ in data.skipped] == ["train/b/0001.png", "train/b/0003.png"]
+    assert "is empty" in data.skipped[1][1]
+    assert load(str(root), skip_bad=True).skipped == data.skipped  # from the cache
     for index in range(11):
         (root / f"train/a/{index:04d}.png").write_bytes(b"x")
+    with pytest.raises(DataError, match="13 of 18") as caught:
+        load(str(root))
+    assert caught.value.message.count("\n") == 13
+    monkeypatch.setattr(decoding, "_SHOWN", 10)
     with pytest.raises(DataError, match="13 of 18") as caught:
         load(str(root))
     assert caught.value.message.endswith("and 3 more")
@@ -206,12 +213,13 @@ def test_copies_within_train_are_told(picture_folder):
     for name in ("copy1", "copy2"):
         (root / f"train/b/{name}.png").write_bytes((root / "train/a/0000.png").read_bytes())
     notice = "copies within train: 2 pictures; a validation part split off may hold some of them"
-    assert load(str(root)).notices == (notice,)
+    torn = "the same picture under two labels in train: 1 picture (train/a/0000.png, train/b/copy1.png …)"
+    assert load(str(root)).notices == (notice, torn)
     for part in ("a", "b"):
         shutil.copytree(root / "test" / part, root / "val" / part)
         (root / "val" / part / "0001.png").unlink()
         (root / "test" / part / "0000.png").unlink()
-    assert load(str(root)).notices == ()  # nothing is split off
+    assert load(str(root)).notices == (torn,)  # nothing is split off
 
 
 def test_more_than_the_memory_is_refused_early(picture_folder, monkeypatch):

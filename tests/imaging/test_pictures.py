@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from cnnlab.errors import CnnlabError, PictureError
-from cnnlab.imaging.pictures import MAX_PIXELS, read_picture, read_rgb_or_gray
+from cnnlab.imaging.pictures import MAX_PIXELS, _webp_size, read_picture, read_rgb_or_gray
 
 RANDOM = np.random.default_rng(3)
 COLOURS = RANDOM.integers(0, 256, (40, 30, 3), dtype=np.uint8)
@@ -159,7 +159,22 @@ def test_a_declared_60000_by_60000_is_refused_at_once() -> None:
 def test_pictures_above_pillows_own_warning_are_judged_by_our_limit_alone() -> None:
     # 12,000 × 9,000 is a telephone's picture of today; Pillow would warn (an error under test) before it decodes.
     with pytest.raises(PictureError, match="damaged or cut short"):
+        read_rgb_or_gray(declared_png(12_000, 9_000) + bytes(60_000))
+
+
+def test_very_many_pixels_in_very_few_bytes_are_refused_before_memory_is_asked_for() -> None:
+    with pytest.raises(PictureError, match="in 57 bytes: it is cut short, or made to fill memory"):
         read_rgb_or_gray(declared_png(12_000, 9_000))
+
+
+@pytest.mark.parametrize("lossless", [False, True])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_the_size_of_a_webp_is_read_from_its_header(lossless: bool, alpha: bool) -> None:
+    with io.BytesIO() as file:
+        Image.new("RGBA" if alpha else "RGB", (301, 7), (1, 2, 3, 4) if alpha else (1, 2, 3)).save(
+            file, "WEBP", lossless=lossless
+        )
+        assert _webp_size(file.getvalue()[:30]) == (301, 7)
 
 
 @pytest.mark.parametrize("format_name", ["PNG", "JPEG", "TIFF", "WebP", "BMP"])
