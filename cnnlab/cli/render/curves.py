@@ -1,6 +1,7 @@
 """Curves drawn in the terminal: braille dots where the terminal has them, ASCII elsewhere."""
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,34 +14,40 @@ from rich.text import Text
 # Bits of the eight dots of a braille character, by row and column (Unicode 6.0, chapter 15.10).
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _COLOURS = ("cyan", "yellow", "magenta", "green")
-_LETTERS = "*o+x"
+LETTERS = "*o+x#@%&"
+"""What a curve is drawn with where there is only ASCII."""
 
 
 @dataclass(frozen=True)
 class Curves:
-    """Several curves over a common x axis, each by its name; None values are gaps."""
+    """Several curves over a common x axis, each by its name; None and values that are not finite are gaps."""
 
     title: str
     x: Sequence[float]
     curves: Mapping[str, Sequence[float | None]]
     height: int = 8
     """Rows of the plot."""
+    colours: Sequence[str] = _COLOURS
+    """Of one curve after another, from the first again when they are used up."""
+    logarithmic: bool = False
+    """For positive values far apart."""
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         return Measurement(30, options.max_width)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        values = [value for curve in self.curves.values() for value in curve if value is not None]
+        curves = [[self._height_of(value) for value in curve] for curve in self.curves.values()]
+        values = [value for curve in curves for value in curve if value is not None]
         if len(self.x) < 2 or not values:
             return
         low, high = min(values), max(values)
         high = high if high > low else low + 1
-        labels = [f"{high:.3g}", f"{low:.3g}"]
+        labels = [f"{10**end if self.logarithmic else end:.3g}" for end in (high, low)]
         margin = max(map(len, labels))
         ascii_only = options.ascii_only
         columns = max(10, min(options.max_width, 100) - margin - 3)
-        canvas = _Canvas(columns, self.height, ascii_only)
-        for number, curve in enumerate(self.curves.values()):
+        canvas = _Canvas(columns, self.height, ascii_only, self.colours)
+        for number, curve in enumerate(curves):
             canvas.draw(self.x, curve, low, high, number)
         yield self._legend(ascii_only)
         bar, corner, line = ("|", "+", "-") if ascii_only else ("│", "└", "─")
@@ -55,20 +62,27 @@ class Curves:
         yield Segment(f"{'':>{margin}}  {first}{last:>{columns - len(first)}}")
         yield Segment.line()
 
+    def _height_of(self, value: float | None) -> float | None:
+        """Where a value lies on the axis; None where it cannot."""
+        if value is None or not math.isfinite(value) or (self.logarithmic and value <= 0):
+            return None
+        return math.log10(value) if self.logarithmic else value
+
     def _legend(self, ascii_only: bool) -> Text:
         legend = Text(self.title, style="bold")
+        space = " " if ascii_only else "\xa0"  # a name stays on the line of its mark
         for number, name in enumerate(self.curves):
-            mark = _LETTERS[number % 4] * 2 if ascii_only else "━━"
-            legend.append("   ").append(mark, style=f"not bold {_COLOURS[number % 4]}").append(
-                f" {name}", style="not bold"
-            )
+            colour = self.colours[number % len(self.colours)]
+            mark = LETTERS[number % len(LETTERS)] * 2 if ascii_only else "━━"
+            legend.append("   ").append(mark, style=f"not bold {colour}").append(f"{space}{name}", style="not bold")
         return legend
 
 
 class _Canvas:
     """Character cells that curves are drawn into; a later curve's colour wins where two meet."""
 
-    def __init__(self, columns: int, rows: int, ascii_only: bool) -> None:
+    def __init__(self, columns: int, rows: int, ascii_only: bool, colours: Sequence[str]) -> None:
+        self.colours = colours
         self.columns, self.rows, self.ascii_only = columns, rows, ascii_only
         self.bits = [[0] * columns for _ in range(rows)]
         self.owner = [[-1] * columns for _ in range(rows)]
@@ -106,6 +120,6 @@ class _Canvas:
             if owner < 0:
                 segments.append(Segment(" "))
                 continue
-            character = _LETTERS[owner % 4] if self.ascii_only else chr(0x2800 + bits)
-            segments.append(Segment(character, Style(color=_COLOURS[owner % 4])))
+            character = LETTERS[owner % len(LETTERS)] if self.ascii_only else chr(0x2800 + bits)
+            segments.append(Segment(character, Style(color=self.colours[owner % len(self.colours)])))
         return segments

@@ -1,0 +1,246 @@
+"""What `cnnlab compare` shows while it goes on: the contestants, how far each run is, the time left."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from cnnlab.cli.render.comparison import mark, render_comparison, short
+from cnnlab.cli.render.console import Output
+from cnnlab.cli.render.train import duration, percent
+from cnnlab.comparison import numbers
+from cnnlab.comparison.events import (
+    CompareFinished,
+    CompareStarted,
+    Event,
+    RunBegan,
+    RunEnded,
+    RunEpoch,
+    RunReused,
+    RunStep,
+)
+from cnnlab.text import counted, printable
+from cnnlab.training.events import Loading, Notice
+
+__all__ = ["CompareView", "render_comparison"]
+_REFRESH_SECONDS = 0.25
+
+
+@dataclass
+class _Standing:
+    """How far a contestant is."""
+
+    done: int = 0
+    epoch: str = ""
+    val_acc: float | None = None
+    tests: list[float] = field(default_factory=list)
+
+
+class CompareView:
+    """Shows events as they come: live on a terminal, plain lines elsewhere."""
+
+    def __init__(self, output: Output) -> None:
+        self.output = output
+        self.folder: Path | None = None
+        self.started: CompareStarted | None = None
+        self.standings: dict[str, _Standing] = {}
+        self.notices: list[str] = []
+        self.live: Live | None = None
+        self.shown = 0.0
+        self.bars = Progress(
+            TextColumn("{task.description}"), BarColumn(bar_width=None), TextColumn("{task.fields[note]}"), expand=True
+        )
+        self.task = self.bars.add_task("", total=1.0, note="")
+        self.whole: Any = None
+
+    def __enter__(self) -> "CompareView":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop_live()
+
+    @property
+    def animated(self) -> bool:
+        """Whether there is a terminal that can redraw."""
+        return self.output.talk.is_terminal and not self.output.talk.is_dumb_terminal and not self.output.quiet
+
+    def show(self, event: Any) -> None:
+        """Show one event; those of a training, which are told beside the comparison's own, are left out."""
+        shown: dict[type, Any] = {
+            Loading: self._loading,
+            Notice: self._notice,
+            CompareStarted: self._compare_started,
+            RunBegan: self._began,
+            RunReused: self._reused,
+            RunStep: self._step,
+            RunEpoch: self._epoch,
+            RunEnded: self._ended,
+            CompareFinished: self._finished,
+        }
+        if type(event) in shown:
+            shown[type(event)](event)
+
+    def _loading(self, event: Loading) -> None:
+        share = f"{event.done:,}/{event.total:,}" if event.total else f"{event.done:,}"
+        total = None if event.total is None else 1.0
+        done = event.done / event.total if event.total else 0.0
+        self._bar(printable(event.task), done, f"{share} {event.unit}", total=total)
+
+    def _notice(self, event: Notice) -> None:
+        if self.started is None:
+            self.notices.append(event.text)
+        else:
+            self.output.say(Text(f"note: {event.text}", style="yellow"))
+
+    def _compare_started(self, event: CompareStarted) -> None:
+        self._stop_live()
+        self.started, self.folder = event, event.folder
+        self.standings = {planned.name: _Standing() for planned in event.contestants}
+        if event.fallback:
+            self.output.say(
+                Text(
+                    f"{event.data_requested} could not be had: comparing on the built-in {event.data} instead. "
+                    f"The real thing, with network: {event.real_command}",
+                    style="bold yellow",
+                )
+            )
+        for notice in self.notices:
+            self.output.say(Text(f"note: {notice}", style="yellow"))
+        height, width, channels = event.image_shape
+        images = ", ".join(f"{count:,} {part}" for part, count in event.images.items() if count)
+        self.output.say(
+            Text.assemble(
+                (f"{counted(len(event.contestants), 'net')}, {counted(len(event.seeds), 'seed')}", "bold"),
+                f"  {counted(event.runs, 'run')} of {counted(event.epochs, 'epoch')}"
+                + (f", {event.finished} finished already" if event.finished else "")
+                + f"; {event.engine} on {event.device}\n",
+                f"{printable(event.data)}: {images} images of {channels}x{height}x{width}, {event.classes} classes\n",
+                printable(event.folder),
+            )
+        )
+        if self.animated:
+            self.whole = self.bars.add_task("all runs", total=float(event.runs), note="")
+        else:
+            self._plain_contestants(event)
+
+    def _plain_contestants(self, event: CompareStarted) -> None:
+        for planned in event.contestants:
+            left = "" if planned.match_left is None else f", {100 * planned.match_left:+.2f} % from the first"
+            matched = f"  ({printable(planned.matched)}{left})" if planned.matched else ""
+            cost = f"{planned.parameters:,} parameters, {numbers.big(planned.macs)} multiply-adds"
+            self.output.say(Text(f"  {printable(planned.name)}  {cost}{matched}"))
+
+    def _began(self, event: RunBegan) -> None:
+        standing = self.standings[event.contestant]
+        standing.epoch, standing.val_acc = f"{event.first_epoch - 1}/{event.epochs}", None
+        on = f", going on after epoch {event.first_epoch - 1}" if event.first_epoch > 1 else ""
+        self._line(f"{self._which(event)} begins{on}")
+        self._draw(event, (event.first_epoch - 1) / event.epochs, on.removeprefix(", "), event.seconds_left)
+
+    def _reused(self, event: RunReused) -> None:
+        self._keep(event.contestant, event.result)
+        self._line(f"{self._which(event)} is finished already: {printable(event.folder)}")
+        self._draw(event, 1.0, "finished already", None, over=True)
+
+    def _step(self, event: RunStep) -> None:
+        note = f"epoch {event.epoch}/{event.epochs}  {event.images_per_s:,.0f} images/s"
+        if time.monotonic() - self.shown >= _REFRESH_SECONDS:  # drawing must not cost training time
+            self._draw(event, event.share, note, event.seconds_left)
+
+    def _epoch(self, event: RunEpoch) -> None:
+        row = event.row
+        standing = self.standings[event.contestant]
+        standing.epoch, standing.val_acc = f"{row['epoch']}/{event.epochs}", row["val_acc"]
+        val = "" if row["val_loss"] is None else f"  val {row['val_loss']:.4f} {100 * row['val_acc']:5.2f} %"
+        self._line(
+            f"{self._which(event)}  epoch {row['epoch']:>3}/{event.epochs}  train {row['train_loss']:.4f}{val}"
+            f"  {self._left(event.seconds_left)}" + (" *" if event.best else "")
+        )
+        note = f"epoch {standing.epoch}  {row['images_per_s']:,.0f} images/s"
+        self._draw(event, row["epoch"] / event.epochs, note, event.seconds_left)
+
+    def _ended(self, event: RunEnded) -> None:
+        self._keep(event.contestant, event.result)
+        early = f"; ended early: {event.reason}" if event.reason else ""
+        test = percent(event.result.get("test_acc"))
+        self._line(f"{self._which(event)} done: test {test}, {duration(event.result['seconds'])}{early}")
+        self._draw(event, 1.0, "", event.seconds_left, over=True)
+
+    def _finished(self, event: CompareFinished) -> None:
+        self._stop_live()
+
+    def _keep(self, contestant: str, result: dict[str, Any]) -> None:
+        standing = self.standings[contestant]
+        standing.done += 1
+        standing.epoch, standing.val_acc = "", result.get("val_acc")
+        if isinstance(result.get("test_acc"), float):
+            standing.tests.append(result["test_acc"])
+
+    def _which(self, event: Event) -> str:
+        assert self.started is not None
+        run = event.number, event.contestant, event.seed  # type: ignore[union-attr]
+        return f"run {run[0]}/{self.started.runs}  {printable(run[1])} s{run[2]}"
+
+    def _left(self, seconds: float | None) -> str:
+        return "" if seconds is None else f"{duration(seconds)} left"
+
+    def _line(self, text: str) -> None:
+        if not self.animated and not self.output.quiet:
+            self.output.talk.print(Text(text), soft_wrap=True)
+
+    def _draw(self, event: Any, share: float, note: str, left: float | None, *, over: bool = False) -> None:
+        """The bars of the present run and of all, below the standings; `over`: the run counts as done already."""
+        if not self.animated or self.started is None:
+            return
+        self.bars.update(self.whole, completed=event.number - 1 + (1.0 if over else share), note=self._left(left))
+        name = f"run {event.number}/{self.started.runs} {short(event.contestant, 24)} s{event.seed}"
+        self._bar(name, share, note)
+
+    def _bar(self, description: str, done: float, note: str, total: float | None = 1.0) -> None:
+        if not self.animated:
+            return
+        if self.live is None:
+            self.live = Live(console=self.output.talk, auto_refresh=False, transient=True)
+            self.live.start()
+        self.bars.update(self.task, description=description, total=total, completed=done, note=note)
+        self.shown = time.monotonic()
+        self.live.update(self._picture(), refresh=True)
+
+    def _picture(self) -> RenderableType:
+        return self.bars if self.started is None else Group(self._table(), self.bars)
+
+    def _table(self) -> Table:
+        """The contestants, each with its runs done, the epoch it is in, its latest validation and its test accuracy."""
+        assert self.started is not None
+        table = Table(box=None, padding=(0, 1), header_style="bold", pad_edge=False)
+        table.add_column(width=1)
+        table.add_column("net", overflow="fold")
+        for heading in ("parameters", "runs", "epoch", "val", "test"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for number, planned in enumerate(self.started.contestants[: max(3, self.output.talk.height - 6)]):
+            standing = self.standings[planned.name]
+            tested = sum(standing.tests) / len(standing.tests) if standing.tests else None
+            table.add_row(
+                mark(number, ascii_only=self.output.talk.options.ascii_only),
+                Text(short(planned.name, 60)),
+                f"{planned.parameters:,}",
+                f"{standing.done}/{len(self.started.seeds)}",
+                standing.epoch,
+                "" if standing.val_acc is None else percent(standing.val_acc),
+                "" if tested is None else percent(tested),
+            )
+        return table
+
+    def _stop_live(self) -> None:
+        if self.live is not None:
+            self.live.stop()
+            self.live = None

@@ -1,0 +1,162 @@
+"""A finished comparison in the terminal: curves, table, verdicts, files."""
+
+import math
+
+from rich.table import Table
+from rich.text import Text
+
+from cnnlab.cli.render.console import Output
+from cnnlab.cli.render.curves import LETTERS, Curves
+from cnnlab.comparison import numbers
+from cnnlab.comparison.result import Comparison, Contestant
+from cnnlab.report.comparison_figures import LOGARITHMIC
+from cnnlab.report.style import BLACK, COLOURS, WINE
+from cnnlab.text import printable
+
+_ON_ANY_GROUND = {BLACK: "default", WINE: "#aa4477"}
+"""Colours of the figures that a dark terminal would swallow."""
+TERMINAL_COLOURS = tuple(_ON_ANY_GROUND.get(colour, colour) for colour in COLOURS)
+_BESIDE = 110
+"""Columns from which two plots stand side by side."""
+_WIDE = 110
+"""Columns from which the table has all its columns."""
+_FILES = {
+    "report.html": "all of it, on one page",
+    "loss.png": "the loss alone; also .svg, and accuracy",
+    "gradients.png": "delta by layer",
+    "comparison.md": "the table; also .json and .csv",
+    "curves.csv": "every epoch of every run",
+}
+
+
+def render_comparison(output: Output, comparison: Comparison) -> None:
+    """Curves, table, verdicts and files, for people."""
+    if output.quiet:
+        return
+    _curves(output, comparison)
+    output.say("", _table(output, comparison), "")
+    _verdicts(output, comparison)
+    output.say(_files(output, comparison))
+
+
+def mark(number: int, *, ascii_only: bool) -> Text:
+    """The coloured sign of contestant `number`, the same as in its curve."""
+    colour = TERMINAL_COLOURS[number % len(TERMINAL_COLOURS)]
+    return Text(LETTERS[number % len(LETTERS)] if ascii_only else "■", style=colour)
+
+
+def short(text: str, length: int) -> str:
+    """A name, cut to `length` characters."""
+    safe = printable(text)
+    return safe if len(safe) <= length else safe[: length - 2] + ".."
+
+
+def _curves(output: Output, comparison: Comparison) -> None:
+    """Validation and training loss of all contestants, means over seeds."""
+    epochs = max(len(run.rows) for contestant in comparison.contestants for run in contestant.runs)
+    over = f", mean of {len(comparison.seeds)} seeds" if len(comparison.seeds) > 1 else ""
+    plots = []
+    for title, key in ((f"validation loss{over}", "val_loss"), (f"training loss{over}", "train_loss")):
+        curves: dict[str, list[float | None]] = {}
+        for number, contestant in enumerate(comparison.contestants, 1):
+            name = short(contestant.name, 24)
+            curves[f"{name} ({number})" if name in curves else name] = _mean(contestant, key, epochs)
+        values = [value for curve in curves.values() for value in curve if value is not None]
+        if not values or epochs < 2:
+            continue
+        logarithmic = min(values) > 0 and max(values) / min(values) > LOGARITHMIC
+        title += " (log)" if logarithmic else ""
+        x = list(range(1, epochs + 1))
+        plots.append(Curves(title, x, curves, colours=TERMINAL_COLOURS, logarithmic=logarithmic))
+    if len(plots) == 2 and output.talk.width >= _BESIDE:
+        grid = Table.grid(expand=True, padding=(0, 2))
+        grid.add_column(ratio=1)
+        grid.add_column(ratio=1)
+        grid.add_row(*plots)
+        output.say("", grid)
+    else:
+        for plot in plots:
+            output.say("", plot)
+
+
+def _mean(contestant: Contestant, key: str, epochs: int) -> list[float | None]:
+    """(epochs,) of the epochs that all seeds have; None beyond them and where a value is missing or not finite."""
+    means: list[float | None] = []
+    for values in zip(*([row[key] for row in run.rows] for run in contestant.runs), strict=False):
+        whole = all(value is not None and math.isfinite(value) for value in values)
+        means.append(sum(values) / len(values) if whole else None)
+    return means + [None] * (epochs - len(means))
+
+
+def _table(output: Output, comparison: Comparison) -> Table:
+    """One line a contestant; on a narrow terminal without what the report has anyway."""
+    wide, ascii_only = output.talk.width >= _WIDE, output.talk.options.ascii_only
+    stand_in = f" (stands in for {printable(comparison.data_requested)})" if comparison.fallback else ""
+    table = Table(box=None, padding=(0, 1), header_style="bold", pad_edge=False)
+    table.title = Text(f"{printable(comparison.data)}{stand_in}, accuracies in %", style="bold")
+    table.title_justify = "left"
+    table.add_column(width=1)
+    table.add_column("net", overflow="fold", min_width=10, vertical="bottom")
+    headings = ["test", "val", "train", "best\nepoch"]
+    headings += ["val loss", "gap"] if wide else []
+    headings += ["params", "mult-\nadds", "time"] + (["images/s"] if wide else [])
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    best = max(contestant.test_acc_mean for contestant in comparison.contestants)
+    for number, contestant in enumerate(comparison.contestants):
+        cells = _cells(contestant, wide=wide, plus_minus="+-" if ascii_only else "±")
+        name = Text(short(contestant.name, 60))
+        table.add_row(
+            mark(number, ascii_only=ascii_only), name, *cells, style="bold" if contestant.test_acc_mean == best else ""
+        )
+    return table
+
+
+def _cells(contestant: Contestant, *, wide: bool, plus_minus: str) -> list[str]:
+    spread = "" if contestant.test_acc_std is None else f" {plus_minus} {100 * contestant.test_acc_std:.2f}"
+    loss = [_loss(contestant.val_loss), _loss(contestant.gap, signed=True)] if wide else []
+    return [
+        f"{100 * contestant.test_acc_mean:.2f}{spread}",
+        "-" if contestant.val_acc is None else f"{100 * contestant.val_acc:.2f}",
+        f"{100 * contestant.train_acc:.2f}",
+        f"{contestant.best_epoch:.3g}",
+        *loss,
+        f"{contestant.parameters:,}" if wide else numbers.big(contestant.parameters),
+        numbers.big(contestant.macs),
+        numbers.duration(contestant.seconds),
+        *([f"{contestant.images_per_s:,.0f}"] if wide else []),
+    ]
+
+
+def _loss(value: float | None, *, signed: bool = False) -> str:
+    return "-" if value is None else numbers.loss(value, signed=signed)
+
+
+def _verdicts(output: Output, comparison: Comparison) -> None:
+    """The answer, the verdict on each pair, and what to know of them."""
+    output.say(Text(f"{printable(comparison.answer)}.", style="bold green" if _decided(comparison) else "bold"))
+    if len(comparison.tests) > 1:
+        for test in comparison.tests:
+            output.say(Text(f"- {printable(test.verdict)}."))
+    for contestant in comparison.contestants:
+        if not contestant.beats_chance:
+            chance = f"{100 * comparison.chance:.1f} %"
+            output.say(Text(f"{printable(contestant.name)} is no better than guessing ({chance}).", style="yellow"))
+    for notice in comparison.notices:
+        output.say(Text(f"note: {printable(notice)}", style="yellow"))
+
+
+def _decided(comparison: Comparison) -> bool:
+    return any(test.better is not None for test in comparison.tests)
+
+
+def _files(output: Output, comparison: Comparison) -> Table:
+    """What was written, for whom."""
+    table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False)
+    table.add_column(overflow="fold")
+    table.add_column(style="dim")
+    for name, what in _FILES.items():
+        path = comparison.folder / name
+        if path.is_file():
+            table.add_row(Text(printable(path)), what)
+    return table
