@@ -94,8 +94,9 @@ class Run:
         rows, epochs = self.progress.rows, self.prepared.recipe.train.epochs
         board = TensorBoard(self.folder.path, len(rows) + 1) if self.prepared.settings.tensorboard else None
         if self.log is not None:
-            self.log.keep(len(rows))
-            if not rows and not self.progress.midway.steps:
+            begun = bool(rows or self.progress.midway.steps)
+            self.log.keep(len(rows) if begun else -1)
+            if not begun:
                 self._record(0)
         while (reason := self._reason_to_stop()) is None and len(rows) < epochs:
             row = self.epoch(len(rows) + 1)
