@@ -1,13 +1,15 @@
 """What `cnnlab gradcheck` shows: the checks in a table, the planted bugs, a layer explained."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
 
 from rich import box
+from rich.cells import cell_len
 from rich.columns import Columns
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +19,7 @@ from cnnlab.cli.render.console import Output
 from cnnlab.gradient_check import BugCheck, Check, Explanation, Report
 from cnnlab.text import printable
 
+_HANGING = 2
 _STYLES = {"ok": "green", "kink": "yellow", "wrong": "bold red"}
 
 
@@ -103,10 +106,6 @@ def _verdicts(group: list[Check]) -> Text:
     return Text("ok", _STYLES["ok"])
 
 
-def _worst(errors: Iterable[float | None]) -> str:
-    return _error(max((error for error in errors if error is not None), default=None))
-
-
 def _error(value: float | None) -> str:
     return "" if value is None else f"{value:.1e}"
 
@@ -123,16 +122,17 @@ def render_explanation(explanation: Explanation) -> RenderableType:
     """Formulas, the example, and where the code is."""
     parts: list[RenderableType] = [
         Text(explanation.layer, "bold"),
-        _indented(Text(explanation.forward)),
+        _indented(Text(explanation.what)),
+        _indented(Text(f"Forward: {explanation.forward}")),
         _indented(Text(f"Backward: {explanation.idea}")),
         _indented(Text("scalar form", "cyan")),
-        _indented(Text(explanation.scalar), 4),
+        *(_indented(_Formula(line), 4) for line in explanation.scalar.splitlines()),
         _indented(Text("vector form", "cyan")),
-        _indented(Text(explanation.vector), 4),
+        *(_indented(_Formula(line), 4) for line in explanation.vector.splitlines()),
         _indented(Text("worked example", "cyan")),
         _indented(_matrices(explanation.worked.given), 4),
         _indented(_matrices(explanation.worked.results), 4),
-        *(_indented(Text(line), 4) for line in explanation.worked.lines),
+        *(_indented(_Formula(line), 4) for line in explanation.worked.lines),
         _indented(Text(f"code: {_place(explanation)}", "dim")),
         Text(),
     ]
@@ -147,18 +147,38 @@ def _matrices(matrices: dict[str, Array]) -> Columns:
     return Columns([_matrix(name, array) for name, array in matrices.items()], padding=(0, 3))
 
 
-def _matrix(name: str, array: Array) -> Table:
-    table = Table(
-        title=Text(name), title_justify="left", show_header=False, box=None, padding=(0, 1), min_width=len(name) + 2
-    )
-    for row in array.reshape(-1, array.shape[-1]):
-        table.add_row(
-            *(
-                Text(f"{value:.4g}".replace("-0", "0") if value == 0 else f"{value:.4g}", justify="right")
-                for value in row
-            )
-        )
-    return table
+def _matrix(name: str, array: Array) -> Group:
+    """A name above its numbers, which stand with their decimal points below each other."""
+    rows = array.reshape(-1, array.shape[-1]) + 0.0  # −0 becomes 0
+    decimals = max(_decimals(float(value)) for value in rows.flat)
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for row in rows:
+        table.add_row(*(Text(f"{value:.{decimals}f}", justify="right") for value in row))
+    return Group(Text(name), table)
+
+
+def _decimals(value: float) -> int:
+    """Decimals that four digits of `value` need, four at most."""
+    return min(4, len(f"{value:.4g}".partition(".")[2]))
+
+
+class _Formula:
+    """A line that goes on indented where it is too long, if it can be broken before an equals sign."""
+
+    def __init__(self, line: str) -> None:
+        self._line = line
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        rest, room, indent = self._line, options.max_width, 0
+        while cell_len(rest) > room:
+            spaces = [match.start() for match in re.finditer(" ", rest) if cell_len(rest[: match.start()]) <= room]
+            equals = [at for at in spaces if rest[at + 1] == "=" and at > room / 2]
+            if not spaces:
+                break
+            at = (equals or spaces)[-1]
+            yield _indented(Text(rest[:at]), indent)
+            rest, room, indent = rest[at + 1 :], options.max_width - _HANGING, _HANGING
+        yield _indented(Text(rest), indent)
 
 
 def _place(explanation: Explanation) -> str:
