@@ -30,7 +30,7 @@ class Linear(Layer):
         return f"{self.in_features}, {self.out_features}"
 
     def forward(self, x: Array) -> Array:
-        """z = x Wᵀ + b. (N, in_features) → (N, out_features)."""
+        """z[n,j] = Σₖ w[j,k] · x[n,k] + b[j]. (N, in_features) → (N, out_features)."""
         self._accept(x, "N", "in_features")
         if x.shape[1] != self.in_features:
             raise ShapeError(f"{self} expects an input of shape (N, {self.in_features}), received {x.shape}")
@@ -44,7 +44,7 @@ class Linear(Layer):
         """δ passes back through Wᵀ; the gradient of a weight is its input times its δ.
 
         Scalar: ∂J/∂w[j,k] = Σₙ δ[n,j] · x[n,k];  ∂J/∂b[j] = Σₙ δ[n,j];  ∂J/∂x[n,k] = Σⱼ w[j,k] · δ[n,j]
-        Vector: ∂J/∂W = δᵀ x;  ∂J/∂b = δᵀ 1;  ∂J/∂x = δ W   (one image, as columns: δ aᵀ and Wᵀ δ)
+        Vector: ∂J/∂W = δᵀ x;  ∂J/∂b = δᵀ 1;  ∂J/∂x = δ W;  for one image, as columns: δ aᵀ and Wᵀ δ
         """
         x, weight = self._recall(delta)
         self.grads["weight"] = delta.T @ x  # (out_features, N) (N, in_features)

@@ -68,7 +68,7 @@ class _BatchNorm(Layer):
 
         Scalar: ∂J/∂γ = Σᵢ δ[i] · x̂[i];  ∂J/∂β = Σᵢ δ[i];
                 ∂J/∂x[i] = γ/√(σ²+ε) · (δ[i] − 1/m · Σₖ δ[k] − x̂[i] · 1/m · Σₖ δ[k] · x̂[k]), over the m values of a
-                channel; in evaluation ∂J/∂x[i] = γ/√(σ²+ε) · δ[i]
+                channel;  in evaluation ∂J/∂x[i] = γ/√(σ²+ε) · δ[i]
         Vector: ∂J/∂x = γ/√(σ²+ε) · (δ − mean(δ) − x̂ ∘ mean(δ ∘ x̂))
         """
         normal, gamma, inverse, training = self._recall(delta)

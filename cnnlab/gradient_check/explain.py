@@ -4,6 +4,7 @@ The formulas are those of the docstrings in `cnnlab.backprop`; the numbers are c
 """
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,7 @@ class Explanation:
     """One layer explained."""
 
     layer: str
+    what: str
     forward: str
     idea: str
     scalar: str
@@ -48,6 +50,7 @@ class Explanation:
         """The explanation as JSON holds it."""
         return {
             "layer": self.layer,
+            "what": self.what,
             "forward": self.forward,
             "idea": self.idea,
             "scalar": self.scalar,
@@ -73,24 +76,29 @@ def explain(layers: Sequence[str]) -> list[Explanation]:
 def _explain(name: str) -> Explanation:
     cls = getattr(backprop, name)
     backward = inspect.unwrap(cls.backward)
-    text = inspect.getdoc(backward) or ""
-    idea, _, formulas = text.partition("\nScalar:")
+    idea, _, formulas = _documented(backward).partition("\nScalar:")
     scalar, _, vector = formulas.partition("\nVector:")
     file = inspect.getsourcefile(backward) or ""
     return Explanation(
         name,
-        (inspect.getdoc(cls) or "").partition("\n\n")[0],
+        _documented(cls).partition("\n\n")[0],
+        _documented(cls.forward).partition("\n\n")[0],
         idea.strip(),
-        _unindented(scalar),
-        _unindented(vector),
+        _formulas(scalar),
+        _formulas(vector),
         Path(file),
         inspect.getsourcelines(backward)[1],
         EXAMPLES[name](name),
     )
 
 
-def _unindented(formula: str) -> str:
-    return "\n".join(line.strip() for line in formula.strip().splitlines())
+def _documented(thing: Any) -> str:
+    return (inspect.getdoc(thing) or "").replace("`", "")
+
+
+def _formulas(text: str) -> str:
+    """One formula a line; in a docstring a semicolon, and more than one space after it, stands between them."""
+    return "\n".join(" ".join(formula.split()) for formula in re.split(r";\s{2,}|;\n", text.strip()))
 
 
 def _run(layer: Any, x: Array, delta: Array | None = None) -> tuple[Array, Array, dict[str, Array]]:
@@ -216,8 +224,9 @@ def _batch_norm(name: str) -> Worked:
     normal = ((X - X.mean(axis=0)) / X.std(axis=0))[:, 0]
     d = DELTA[:, 0]
     factor, mean, product = 1 / X[:, 0].std(), d.mean(), (d * normal).mean()
+    images = "images" if name == "BatchNorm1d" else "images of one pixel"
     lines = [
-        "three images (rows), three channels (columns); channel 0:",
+        f"three {images} (rows), three channels (columns); channel 0:",
         f"μ = {X[:, 0].mean():.4g}, σ = {X[:, 0].std():.4g}, mean(δ) = {mean:.4g}, mean(δ ∘ x̂) = {product:.4g}",
         f"∂J/∂x[0,0] = γ/σ · (δ − mean(δ) − x̂·mean(δ ∘ x̂)) = {factor:.4g} · ({d[0]:.4g} − {mean:.4g} − "
         f"{_number(normal[0])}·{_number(product)}) = {factor * (d[0] - mean - normal[0] * product):.4g}",

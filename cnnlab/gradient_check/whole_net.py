@@ -17,7 +17,8 @@ from cnnlab.models.options import ModelOptions
 
 IMAGE = (3, 32, 32)
 CLASSES = 10
-BATCH = 2
+BATCH = 3
+"""With two, a batch norm over rows gives ±1, and nearly every point is a kink."""
 SAMPLE = 4
 """Elements of each parameter that are checked by differences; autograd checks all."""
 _ROUNDING = 1e-13
