@@ -19,7 +19,7 @@ from cnnlab.text import counted, printable
 
 TEMPLATE = "report.html.j2"
 COLUMNS = (
-    "net", "test acc.", "val acc.", "train acc.", "best epoch", "val loss", "train loss", "gap", "parameters",
+    "net", "test acc. %", "val acc. %", "train acc. %", "best epoch", "val loss", "train loss", "gap", "parameters",
     "multiply-adds", "weight layers", "time", "images/s",
 )  # fmt: skip
 _LISTED = 80
@@ -111,11 +111,12 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _question(comparison: Comparison, names: Sequence[str]) -> str:
-    which = f"Which of {_listed(names)} classifies" if len(names) > 1 else f"How well does {_listed(names)} classify"
-    best = " best" if len(names) > 1 else ""
+    which = (
+        f"Which of {_listed(names)} best classifies" if len(names) > 1 else f"How well does {_listed(names)} classify"
+    )
     return (
-        f"{which} images of {comparison.data} that it has never seen{best}, and how sure is that? All of them learn "
-        f"from the same images, with the same split, the same seeds and at most {counted(comparison.epochs, 'epoch')}."
+        f"{which} images of {comparison.data} that it has never seen, and how sure is that? All of them learn from the "
+        f"same images, with the same split, the same seeds and at most {counted(comparison.epochs, 'epoch')}."
     )
 
 
@@ -147,9 +148,9 @@ def _choice(comparison: Comparison) -> str:
 def _row(contestant: Contestant, seeds: int) -> dict[str, Any]:
     spread = "" if contestant.test_acc_std is None else f" ± {100 * contestant.test_acc_std:.2f}"
     cells = [
-        f"{100 * contestant.test_acc_mean:.2f}{spread} %",
-        numbers.percent(contestant.val_acc),
-        numbers.percent(contestant.train_acc),
+        f"{100 * contestant.test_acc_mean:.2f}{spread}",
+        "–" if contestant.val_acc is None else f"{100 * contestant.val_acc:.2f}",
+        f"{100 * contestant.train_acc:.2f}",
         f"{contestant.best_epoch:g}" if seeds == 1 else f"{contestant.best_epoch:.1f}",
         numbers.loss(contestant.val_loss),
         numbers.loss(contestant.train_loss),
@@ -173,7 +174,7 @@ def _pair(test: PairTest) -> dict[str, Any]:
     return {
         "a": test.a,
         "b": test.b,
-        "better": test.better,
+        "better": {test.a: "a", test.b: "b"}.get(test.better or "", "not shown"),
         "cells": [
             f"{100 * test.difference:+.2f}",
             f"{low:+.2f} to {high:+.2f}",
@@ -193,8 +194,8 @@ def _figures(comparison: Comparison) -> list[Figure]:
     captions = {
         "loss": f"Loss of all nets. {lines}",
         "accuracy": f"Accuracy of all nets. {lines}",
-        "gradients": "Root mean square of δ = ∂J/∂z by layer, on one logarithmic axis: where it falls towards the "
-        f"first layers, they hardly learn. Seed {comparison.seeds[0]}.",
+        "gradients": "Root mean square of δ = ∂J/∂z by layer, on one logarithmic axis: where it shrinks towards "
+        f"the first layers, these hardly learn. Seed {comparison.seeds[0]}.",
     }
     return [
         Figure(

@@ -81,7 +81,7 @@ def gradients_figure(contestants: Sequence[tuple[str, Sequence[Row]]], view: Vie
     """RMS of δ by layer, a panel a contestant (name, rows of gradients.jsonl), on one logarithmic axis."""
     columns = min(len(contestants), 2 if view.narrow or len(contestants) == 4 else 3)
     lines = -(-len(contestants) // columns)
-    width = 5.0 if view.narrow else max(7.0, 3.4 * columns)
+    width = 5.0 if view.narrow else max(9.0, 3.4 * columns)
     figure = new_figure(width, 1.4 + (3.2 if view.narrow else 3.8) * lines)
     epochs = some_of(sorted({row["epoch"] for _, rows in contestants for row in rows}))
     panels = figure.subplots(lines, columns, sharey=True, squeeze=False)
