@@ -70,6 +70,7 @@ def by_reference(found: dict[str, list[str]]) -> dict[str, list[str]]:
     return {name: kernels for name, kernels in slow.items() if kernels}
 
 
+@pytest.mark.slow
 def test_no_shipped_recipe_runs_on_reference_kernels():
     found = primitives(verbose_training(*shipped()))
     del found["building"]  # one picture or two through the new net, whatever the precision
