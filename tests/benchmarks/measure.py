@@ -10,13 +10,18 @@ Measure = Callable[[], float]
 
 
 def interleave(contenders: Mapping[str, Measure], rounds: int) -> dict[str, list[float]]:
-    """What each contender measured in each round; they take turns, and the first turn, which warms up, is dropped."""
+    """What each contender measured in each round; the first round, which warms up, is dropped.
+
+    Each round begins with another contender, so that none always follows the same one.
+    """
     measured: dict[str, list[float]] = {name: [] for name in contenders}
+    order = list(contenders)
     for turn in range(rounds + 1):
-        for name, measure in contenders.items():
-            value = measure()
+        for name in order:
+            value = contenders[name]()
             if turn:
                 measured[name].append(value)
+        order = [*order[1:], order[0]]
     return measured
 
 
