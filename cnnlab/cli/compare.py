@@ -165,7 +165,8 @@ def compare(
 
 
 def _compare(specs: list[str], options: "Options", settings: "Settings", output: Any) -> None:
-    from cnnlab.cli.render.compare import CompareView, render_comparison
+    from cnnlab.cli.render.compare import CompareView
+    from cnnlab.cli.render.comparison import render_comparison
     from cnnlab.cli.signals import stop_kindly
 
     with CompareView(output) as view:

@@ -151,7 +151,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down correction (1979) for so many tests at once."""
     from statsmodels.stats.multitest import multipletests
 
-    return [float(p) for p in multipletests(list(p_values), method="holm")[1]] if p_values else []
+    if len(p_values) < 2:
+        return list(p_values)
+    return [float(p) for p in multipletests(list(p_values), method="holm")[1]]
 
 
 def training_noise(a: Evidence, b: Evidence) -> float | None:

@@ -163,7 +163,7 @@ def test_the_verdict_reads_as_a_report_would_say_it():
     test = judge([Evidence("mlp", right_b[None], steady, (6,)), Evidence("cnn", right_a[None], steady, (6,))],
                  (0,), 0.1)[0]  # fmt: skip
     assert test.verdict == (
-        "cnn is better than mlp by 21.4 points (95 % CI 20.4 to 22.4); of 10,000 test images 2,513 are right only "
+        "cnn is better than mlp by 21.4 points (95 % CI 20.5 to 22.4); of 10,000 test images 2,513 are right only "
         "with cnn, 371 only with mlp; one seed speaks of these two trained nets, not of their recipes"
     )
     assert (test.only_a, test.only_b, test.difference) == (371, 2513, pytest.approx(-0.2142))
