@@ -1,5 +1,6 @@
 """Archives (.tar.gz, .tar, .zip) read member by member within bounds; nothing is ever unpacked onto the disk."""
 
+import errno
 import gzip
 import io
 import stat
@@ -75,6 +76,8 @@ def _reading(file: Path) -> Iterator[None]:
     except NotAFile as error:
         raise DataError(f"{printable(file)} is no archive: {error.strerror}") from None
     except OSError as error:
+        if error.errno in (None, errno.EINVAL):  # an archive's own numbers, such as a place before its beginning
+            raise DataError(f"{printable(file)} is damaged: {printable(error)}", hint="Get the file again") from error
         raise MachineError(f"cannot read {printable(file)}: {error.strerror or printable(error)}") from error
 
 
