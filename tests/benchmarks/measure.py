@@ -1,6 +1,7 @@
 """Interleaved rounds, ratios with their spread, and the table that shows them beside what they should be."""
 
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ def interleave(contenders: Mapping[str, Measure], rounds: int) -> dict[str, list
     for turn in range(rounds + 1):
         for name in order:
             value = contenders[name]()
+            print(f"round {turn} of {rounds}: {name} {value:,.1f}", file=sys.stderr, flush=True)
             if turn:
                 measured[name].append(value)
         order = [*order[1:], order[0]]

@@ -8,8 +8,9 @@ from workload import recipe
 
 from cnnlab.data import DataSet, Part
 from cnnlab.training.prepare import prepare
-from cnnlab.training.run import Progress, Run
+from cnnlab.training.run import Run
 from cnnlab.training.run_folder import RunFolder
+from cnnlab.training.saving import Midway, Progress
 from cnnlab.training.settings import Settings
 
 
@@ -19,4 +20,6 @@ def epochs(images: np.ndarray, labels: np.ndarray, threads: int, variant: str) -
     data = DataSet("bench", tuple(map(str, range(10))), part, None, part.take(np.arange(10)), True, "0" * 64)
     chosen = recipe().model_copy(update={"threads": threads})
     run = Run(prepare(chosen, Settings(), data), RunFolder(Path()), Progress(), lambda event: None)
-    return (run.epoch(number).images_per_s for number in range(1, chosen.train.epochs + 1))
+    for number in range(1, chosen.train.epochs + 1):
+        run.progress.midway = Midway()
+        yield run.epoch(number).images_per_s
