@@ -18,6 +18,8 @@ class CnnlabError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.told_elsewhere: bool | None = None
+        """Where several processes train together: whether another one tells this; None: not known."""
 
 
 class UsageError(CnnlabError):

@@ -4,6 +4,7 @@ No generator is ever carried from one step to the next, so nothing about randomn
 """
 
 import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,6 +19,20 @@ def generator(seed: int, purpose: str, epoch: int = 0, step: int = 0) -> np.rand
         step: from 0 within the epoch.
     """
     return np.random.Generator(np.random.Philox(key=key(seed, purpose, epoch, step)))
+
+
+@dataclass(frozen=True)
+class Share:
+    """A generator's numbers for some rows of a batch, the others drawn too: as one process would have drawn them."""
+
+    rng: np.random.Generator
+    rows: slice
+    whole: int
+    """Rows of the batch."""
+
+    def random(self, shape: tuple[int, ...], dtype: type[np.floating] = np.float64) -> np.ndarray:
+        """Numbers in [0, 1) of the shape of this share, (rows, …)."""
+        return self.rng.random((self.whole, *shape[1:]), dtype=dtype)[self.rows]
 
 
 def key(seed: int, purpose: str, epoch: int = 0, step: int = 0) -> int:

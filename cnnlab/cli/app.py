@@ -9,6 +9,7 @@ from cnnlab.cli.compare import compare
 from cnnlab.cli.evaluate import evaluate
 from cnnlab.cli.filter import filter_command
 from cnnlab.cli.gradcheck import gradcheck
+from cnnlab.cli.options import require_one_process
 from cnnlab.cli.train import train
 
 app = typer.Typer(
@@ -33,6 +34,7 @@ def _show_version(asked: bool) -> None:
 
 @app.callback()
 def cnnlab(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
@@ -46,3 +48,5 @@ def cnnlab(
     cnnlab gradcheck Conv2d --explain           the hand-derived gradients, proved
     cnnlab filter photo.png --kernel sobel-x    what an image kernel does
     """
+    if context.invoked_subcommand != "train":
+        require_one_process(f"cnnlab {context.invoked_subcommand}")

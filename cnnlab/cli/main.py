@@ -3,13 +3,14 @@
 import contextlib
 import signal
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Sequence
 
 from typer.exceptions import TyperException
 
-from cnnlab.errors import CnnlabError, UsageError
+from cnnlab.errors import CnnlabError, Stopped, UsageError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,14 +86,32 @@ def _usage_hint(error: TyperException) -> str:
 def _fail(error: CnnlabError, arguments: Sequence[str]) -> int:
     from cnnlab.cli.render.console import render_error
     from cnnlab.cli.signals import abandon_output
+    from cnnlab.training.processes import rank, several
 
+    if several():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, because another process has ended: speak first
+    if rank() and not _is_for_me_to_tell(error):
+        return error.exit_code
     if _asked(arguments, "--verbose", "v"):
         with contextlib.suppress(OSError):
             traceback.print_exception(error, file=sys.stderr)
     with contextlib.suppress(OSError):  # nobody reads stderr, or stdout with --json; the exit code still tells
-        render_error(error, as_json=_asked(arguments, "--json"))
+        render_error(error, as_json=_asked(arguments, "--json") and not rank())
     abandon_output()
     return error.exit_code
+
+
+def _is_for_me_to_tell(error: CnnlabError) -> bool:
+    """Whether a process other than the first shows an error.
+
+    What the processes have not agreed on is told late: where the first has the same error, torchrun ends this one.
+    """
+    from cnnlab.training.processes import TELL_SECONDS, rank
+
+    if error.told_elsewhere is None and not isinstance(error, Stopped):
+        time.sleep(TELL_SECONDS)
+        error.message = f"process {rank()}: {error.message}"
+    return not error.told_elsewhere and not isinstance(error, Stopped)
 
 
 def _fail_as_bug(error: Exception, arguments: Sequence[str]) -> int:

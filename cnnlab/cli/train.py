@@ -31,6 +31,7 @@ from cnnlab.cli.options import (
     TrustCode,
     Verbose,
     given,
+    require_one_process,
 )
 from cnnlab.errors import UsageError
 
@@ -92,13 +93,24 @@ def train(
     cnnlab train --arch mlp:width=100,depth=1 --dry-run --input 3x224x224
     cnnlab train --arch cnn --epochs 2 --profile         where the time goes
     cnnlab train --resume last                           go on after a stop
+    torchrun --nproc-per-node 2 -m cnnlab train          two processes share each batch
     """
     from cnnlab.cli.render.console import Output
     from cnnlab.recipe import load
     from cnnlab.recipe.spec import parse_spec
+    from cnnlab.training.processes import rank
     from cnnlab.training.settings import Settings
 
-    output = Output(json=json, quiet=quiet, verbose=verbose)
+    for asked, flag in (
+        (show_list, "--list"),
+        (print_recipe, "--print-recipe"),
+        (dry_run, "--dry-run"),
+        (check, "--check"),
+        (engine is EngineName.NUMPY, "--engine numpy"),
+    ):
+        if asked:
+            require_one_process(f"cnnlab train {flag}")
+    output = Output(json=json and not rank(), quiet=quiet or rank() > 0, verbose=verbose)
     if show_list:
         return _show_list(output)
     if log not in (None, "tensorboard"):

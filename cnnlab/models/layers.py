@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.errors import UsageError
+from cnnlab.randomness import Share
 
 ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -49,7 +50,7 @@ class Dropout(nn.Module):
     def __init__(self, p: float) -> None:
         super().__init__()
         self.p = p
-        self.rng: np.random.Generator | None = None
+        self.rng: np.random.Generator | Share | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, …) to the same shape; the input itself in evaluation mode.

@@ -6,20 +6,29 @@ import torch
 
 from cnnlab.errors import MachineError
 from cnnlab.recipe.schema import Precision
+from cnnlab.training.processes import ALONE, World
 
 
-def choose_device(wanted: str) -> torch.device:
+def choose_device(wanted: str, world: World = ALONE) -> torch.device:
     """The device for `auto` (CUDA, then Apple's MPS, then the CPU), `cpu`, `cuda` or `mps`.
+
+    The processes of a machine share its CUDA devices out; MPS is for a process alone.
 
     Raises:
         MachineError: this machine has no such device.
     """
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available() and world.size == 1,
+        "cpu": True,
+    }
     if wanted == "auto":
-        return torch.device(next(name for name, there in available.items() if there))
+        wanted = next(name for name, there in available.items() if there)
     if not available.get(wanted, False):
         have = ", ".join(name for name, there in available.items() if there)
         raise MachineError(f"this machine has no device {wanted!r}; it has {have}", hint="Leave --device out")
+    if wanted == "cuda" and world.size > 1:
+        return torch.device("cuda", world.local_rank % torch.cuda.device_count())
     return torch.device(wanted)
 
 
@@ -45,9 +54,12 @@ def _cpu_has_bf16() -> bool:
     return any(getattr(torch.cpu, check)() for check in checks if hasattr(torch.cpu, check))
 
 
-def set_threads(wanted: int | None) -> int:
-    """Use `wanted` CPU threads (all that this process may use by default); the number used."""
+def set_threads(wanted: int | None, world: World = ALONE) -> int:
+    """Use `wanted` CPU threads (by default all that there are for this process); the number used.
+
+    The processes of a machine share its cores out. OMP_NUM_THREADS says nothing: torchrun sets it to 1 unasked.
+    """
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = wanted or usable
+    threads = wanted or max(1, usable // world.local_size)
     torch.set_num_threads(threads)
     return threads

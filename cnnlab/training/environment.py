@@ -26,6 +26,7 @@ def describe(prepared: Prepared) -> dict[str, Any]:
         "device": prepared.engine.device,
         "precision": prepared.engine.precision,
         "threads": prepared.threads,
+        "processes": prepared.world.size,
         "data": {
             "name": data.name,
             "requested": data.requested,
@@ -58,6 +59,7 @@ def made_with(prepared: Prepared) -> dict[str, Any]:
         "device": prepared.engine.device,
         "precision": prepared.engine.precision,
         "threads": prepared.threads,
+        "processes": prepared.world.size,
     }
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnlab.data import DataSet
-from cnnlab.errors import CheckpointError, RecipeError
+from cnnlab.errors import CheckpointError
 from cnnlab.recipe.schema import Recipe
 from cnnlab.text import printable
 from cnnlab.training import checkpoint
@@ -45,7 +45,7 @@ def require_same_recipe(recipe: Recipe, saved: Mapping[str, Any]) -> None:
     """Refuse a recipe that is not the checkpoint's any more.
 
     Raises:
-        RecipeError: it differs, with the keys and both values.
+        CheckpointError: it differs; with the keys and both values.
     """
     if "recipe" not in saved:  # the first format did not hold it
         return
@@ -56,9 +56,10 @@ def require_same_recipe(recipe: Recipe, saved: Mapping[str, Any]) -> None:
         if key not in _MAY_DIFFER and now.get(key, _MISSING) != before.get(key, _MISSING)
     ]
     if differing:
-        raise RecipeError(
-            "the run's recipe was changed since its checkpoint was saved:\n" + "\n".join(map(printable, differing)),
-            hint="Undo that in recipe.yaml, or start a new run from the weights: --recipe FILE --init-from RUN",
+        raise CheckpointError(
+            "the checkpoint was saved with another recipe than the run's recipe.yaml:\n"
+            + "\n".join(map(printable, differing)),
+            hint="Undo the change, or start a new run from the weights: --recipe FILE --init-from RUN",
         )
 
 
@@ -129,7 +130,8 @@ def take_up(folder: RunFolder, prepared: Prepared, found: checkpoint.Checkpoint)
         except CheckpointError:
             if best_epoch != epoch or midway.steps:
                 raise
-    checkpoint.settle(folder.checkpoints, found, best)
+    if prepared.world.first:
+        checkpoint.settle(folder.checkpoints, found, best)
     weights = {} if not best_epoch else prepared.engine.weights() if best is None else best.tensors
     return Progress(rows[:epoch], best_epoch, weights, midway)
 

@@ -1,5 +1,6 @@
 """A training from its beginning, or from where it stopped: load, prepare, run."""
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from cnnlab.training.events import Notice, RunFinished
 from cnnlab.training.going_on import newest, require_same_data, require_same_recipe, take_up, tell_differences
 from cnnlab.training.lock import only_process
 from cnnlab.training.prepare import Prepared, load_data, prepare, tell_nobody
+from cnnlab.training.processes import World, joined
 from cnnlab.training.run import Run, Tell
 from cnnlab.training.run_folder import RunFolder, as_json, create, read_json
 from cnnlab.training.saving import Progress
@@ -33,19 +35,53 @@ def train(recipe: Recipe, settings: Settings, tell: Tell = tell_nobody, *, data:
     Raises:
         CnnlabError: see the classes in cnnlab.errors; nothing is left behind if it fails before the first step.
     """
-    prepared = prepare(recipe, settings, data or load_data(recipe, settings, tell))
+    with joined(settings.device) as world:
+        begun = world.remembered()
+        if begun is not None:
+            tell(Notice(f"torchrun has started the processes again: going on with {printable(begun)}"))
+            return _go_on(begun, settings, tell, world, trust_code=True, data=data)
+        return _begin(recipe, settings, tell, world, data)
+
+
+def _begin(recipe: Recipe, settings: Settings, tell: Tell, world: World, data: DataSet | None) -> RunFinished:
+    prepared = prepare(recipe, settings, data or _load(recipe, settings, tell, world), world)
     if settings.init_from is not None:
         _start_from(prepared, settings.init_from)
+    folder = RunFolder(Path(world.from_first(lambda: str(_create(prepared).path))))
+    with _only_process(folder.path, world):
+        world.remember(folder.path)
+        return Run(prepared, folder, Progress(), tell).to_the_end()
+
+
+def _create(prepared: Prepared) -> RunFolder:
+    settings = prepared.settings
     files: dict[str, bytes | str] = {
         **_own_code(prepared.recipe),
         "environment.json": as_json(describe(prepared)),
         "recipe.yaml": dump(_with_own_code(prepared.recipe)),
     }
-    folder = create(
-        settings.out, settings.name, files, arch=recipe.model.arch, data=prepared.data.name, seed=prepared.recipe.seed
-    )
-    with only_process(folder.path):
-        return Run(prepared, folder, Progress(), tell).to_the_end()
+    recipe = prepared.recipe
+    return create(settings.out, settings.name, files, arch=recipe.model.arch, data=prepared.data.name, seed=recipe.seed)
+
+
+def _load(recipe: Recipe, settings: Settings, tell: Tell, world: World) -> DataSet:
+    """The recipe's data, downloaded and decoded by one process of each machine.
+
+    Raises:
+        DataError: the processes have different ones.
+    """
+
+    def load(others_were_before: bool) -> DataSet:
+        return load_data(recipe, replace(settings, offline=settings.offline or others_were_before), tell)
+
+    data = world.in_turn(load)
+    world.require_same("the recipe", dump(_with_own_code(recipe)))
+    world.require_same("the data set's fingerprint", data.fingerprint)
+    return data
+
+
+def _only_process(path: Path, world: World) -> contextlib.AbstractContextManager[None]:
+    return only_process(path) if world.first else contextlib.nullcontext()
 
 
 def resume(
@@ -68,10 +104,23 @@ def resume(
         threads: other than the run's own: it does not end bit for bit the same then.
 
     Raises:
-        CheckpointError: no whole checkpoint, or other data than the run's.
-        RecipeError: recipe.yaml was changed since.
+        CheckpointError: no whole checkpoint; recipe or data are not the run's any more.
         MachineError: another process is at it.
     """
+    with joined(settings.device) as world:
+        return _go_on(path, settings, tell, world, trust_code=trust_code, data=data, threads=threads)
+
+
+def _go_on(
+    path: Path,
+    settings: Settings,
+    tell: Tell,
+    world: World,
+    *,
+    trust_code: bool = False,
+    data: DataSet | None = None,
+    threads: int | None = None,
+) -> RunFinished:
     folder = RunFolder(path)
     if folder.result.is_file():
         return _finished_already(folder, tell)
@@ -84,23 +133,35 @@ def resume(
         gradients=environment.get("gradients", False),
         test=environment.get("test", True),
     )
-    with only_process(path):
+    with _only_process(path, world):
         if folder.result.is_file():  # another process has just finished it
             return _finished_already(folder, tell)
-        remove_temporaries(path)
-        remove_temporaries(folder.checkpoints)
+        if world.first:
+            remove_temporaries(path)
+            remove_temporaries(folder.checkpoints)
         found = newest(folder, tell)
         if found is not None:
             require_same_recipe(recipe, found.meta)
-        data = data or load_data(recipe, settings, tell)
+            world.require_same("the newest checkpoint", str(found.meta.get("sha256")))
+        data = data or _load(recipe, settings, tell, world)
         saved = environment.get("data", {})
         require_same_data(data, saved)
         data = replace(data, requested=saved.get("requested", data.name), fallback=saved.get("fallback", False))
-        prepared = prepare(recipe, settings, data)
+        prepared = prepare(recipe, settings, data, world)
+        world.remember(path)
         if found is None:
             return Run(prepared, folder, Progress(), tell).to_the_end()
         tell_differences(prepared, found.meta, tell)
-        return Run(prepared, folder, take_up(folder, prepared, found), tell).to_the_end()
+        return Run(prepared, folder, _take_up_in_turn(folder, prepared, found), tell).to_the_end()
+
+
+def _take_up_in_turn(folder: RunFolder, prepared: Prepared, found: checkpoint.Checkpoint) -> Progress:
+    """Rank 0 takes up the checkpoint and puts the files in order, when all have read it; then the others follow."""
+    world = prepared.world
+    world.agree()
+    progress = take_up(folder, prepared, found) if world.first else None
+    world.agree()
+    return progress or take_up(folder, prepared, found)
 
 
 def _finished_already(folder: RunFolder, tell: Tell) -> RunFinished:

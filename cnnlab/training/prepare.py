@@ -17,6 +17,7 @@ from cnnlab.recipe.schema import Recipe
 from cnnlab.text import printable
 from cnnlab.training.engines.base import Engine
 from cnnlab.training.events import Event, Loading, Notice
+from cnnlab.training.processes import ALONE, World
 from cnnlab.training.settings import EngineName, Settings
 from cnnlab.training.tensorboard import require_tensorboard
 
@@ -44,6 +45,7 @@ class Prepared:
     table: "LayerTable"
     engine: Engine
     threads: int
+    world: World = ALONE
 
     @property
     def real_command(self) -> str | None:
@@ -87,7 +89,7 @@ def load_data(recipe: Recipe, settings: Settings, tell: Any) -> DataSet:
     return data
 
 
-def prepare(recipe: Recipe, settings: Settings, data: DataSet) -> Prepared:
+def prepare(recipe: Recipe, settings: Settings, data: DataSet, world: World = ALONE) -> Prepared:
     """Split, resolve, build.
 
     Raises:
@@ -99,7 +101,8 @@ def prepare(recipe: Recipe, settings: Settings, data: DataSet) -> Prepared:
 
     if settings.tensorboard:
         require_tensorboard()
-    threads = _set_threads(recipe, settings.engine)
+    _require_room(recipe, settings, world)
+    threads = _set_threads(recipe, settings.engine, world)
     train, val = divide(recipe, data)
     recipe = resolve_for(recipe, data, len(train))
     measured = sample(train, len(val) if val is not None else max(1, len(train) // 10), recipe.seed)
@@ -107,8 +110,8 @@ def prepare(recipe: Recipe, settings: Settings, data: DataSet) -> Prepared:
     height, width, channels = data.image_shape
     net = build_net(recipe, (channels, height, width), len(data.classes))
     table = layer_table(net, (channels, height, width))
-    engine = make_engine(recipe, settings, net, mean, std)
-    return Prepared(recipe, settings, data, train, val, measured, mean, std, table, engine, threads)
+    engine = make_engine(recipe, settings, net, mean, std, world)
+    return Prepared(recipe, settings, data, train, val, measured, mean, std, table, engine, threads, world)
 
 
 def divide(recipe: Recipe, data: DataSet) -> tuple[Part, Part | None]:
@@ -149,7 +152,9 @@ def build_net(recipe: Recipe, input_shape: tuple[int, int, int], classes: int) -
     return net
 
 
-def make_engine(recipe: Recipe, settings: Settings, net: Any, mean: np.ndarray, std: np.ndarray) -> Engine:
+def make_engine(
+    recipe: Recipe, settings: Settings, net: Any, mean: np.ndarray, std: np.ndarray, world: World = ALONE
+) -> Engine:
     """The engine that `settings` name, holding the net."""
     if settings.engine == "numpy":
         from cnnlab.training.engines.numpy import NumpyEngine
@@ -158,9 +163,14 @@ def make_engine(recipe: Recipe, settings: Settings, net: Any, mean: np.ndarray, 
     from cnnlab.training.device import choose_device, choose_precision
     from cnnlab.training.engines.torch import TorchEngine
 
-    device = choose_device(settings.device)
+    device = choose_device(settings.device, world)
     precision = choose_precision(recipe.train.precision, device)
-    return TorchEngine(net, recipe.train, recipe.optim, mean=mean, std=std, device=device, precision=precision)
+    engine = TorchEngine(
+        net, recipe.train, recipe.optim, mean=mean, std=std, device=device, precision=precision, world=world
+    )
+    if world.size > 1:
+        engine.take_over_from_first()
+    return engine
 
 
 def level_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -178,10 +188,24 @@ def level_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.array(means), np.array(deviations)
 
 
-def _set_threads(recipe: Recipe, engine: EngineName) -> int:
+def _require_room(recipe: Recipe, settings: Settings, world: World) -> None:
+    """Refuse what several processes cannot share."""
+    if world.size > 1 and settings.engine == "numpy":
+        raise UsageError(
+            f"the numpy engine trains in one process; torchrun started {world.size}",
+            hint="Start it without torchrun: cnnlab train --engine numpy ...",
+        )
+    if recipe.train.batch_size < world.size:
+        raise RecipeError(
+            f"train.batch_size is {recipe.train.batch_size}; each of the {world.size} processes needs an image of it",
+            hint=f"Use at least that: --batch-size {world.size}",
+        )
+
+
+def _set_threads(recipe: Recipe, engine: EngineName, world: World) -> int:
     from cnnlab.training import device as devices
 
-    threads = devices.set_threads(recipe.threads)
+    threads = devices.set_threads(recipe.threads, world)
     if engine == "numpy":
         from cnnlab.backprop import set_threads
 

@@ -1,6 +1,7 @@
 """One run on its way: epochs, measuring, keeping the best, the result. The same for every engine."""
 
 import math
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -8,17 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from cnnlab.data import Part, batch, mixup
+from cnnlab.data import Part
 from cnnlab.errors import NumericError, Stopped
-from cnnlab.randomness import generator
 from cnnlab.text import command_path, printable
 from cnnlab.training import metrics
+from cnnlab.training.batches import batches
 from cnnlab.training.checkpoint import first_not_finite
 from cnnlab.training.engines.base import Batch, StepKey
 from cnnlab.training.engines.diagnosis import not_finite
 from cnnlab.training.events import EpochDone, Event, Notice, RunFinished, RunStarted, StepDone
 from cnnlab.training.gradients import GradientLog
 from cnnlab.training.prepare import Prepared
+from cnnlab.training.processes import ProcessLost
 from cnnlab.training.profiling import OFF, Profile
 from cnnlab.training.run_folder import EpochRow, RunFolder, write_json
 from cnnlab.training.saving import Midway, Progress, Saver
@@ -52,8 +54,11 @@ class Run:
     tell: Tell
 
     def __post_init__(self) -> None:
+        self.world = self.prepared.world
+        self.asked: Stopped | None = None
         self.saver = Saver(self.prepared, self.folder)
-        self.log = GradientLog(self.folder, self.prepared) if self.prepared.settings.gradients else None
+        recorded = self.prepared.settings.gradients and self.world.first
+        self.log = GradientLog(self.folder, self.prepared) if recorded else None
         engine = self.prepared.engine
         self.profile = engine.profile = Profile(engine.wait) if self.prepared.settings.profile else OFF
 
@@ -63,6 +68,7 @@ class Run:
         Raises:
             Stopped: `tell` asked for it; everything is saved.
             NumericError: a loss or gradient is not finite; what was saved before is still there.
+            ProcessLost: another process of the training has ended, likewise.
         """
         begun = self._steps_done()
         self._tell(self._started())
@@ -70,21 +76,31 @@ class Run:
             reason = self._epochs()
         except Stopped as asked:
             raise self._stopped(asked) from None
-        except NumericError as error:
+        except (NumericError, ProcessLost) as error:
             kept = f"what epoch {self.progress.epoch} left is kept in" if self.progress.epoch else "nothing is saved in"
-            raise NumericError(f"{error.message}; {kept} {printable(self.folder.path)}", hint=error.hint) from error
+            raise type(error)(f"{error.message}; {kept} {printable(self.folder.path)}", hint=error.hint) from error
         result = self._result()
         self._draw()
         if self.profile.on:
             result["profile"] = self.profile.document(self._steps_done() - begun)
-        write_json(self.folder.result, result)
+        if self.world.first:
+            write_json(self.folder.result, result)
         finished = RunFinished(self.folder.path, result, tuple(self.progress.rows), reason)
         self._tell(finished)
         return finished
 
     def _tell(self, event: Event) -> None:
         with self.profile.phase("progress"):
-            self.tell(event)
+            try:
+                self.tell(event)
+            except Stopped as asked:
+                if self.world.size == 1:
+                    raise
+                self.asked, self.world.wishes.stop = asked, True
+
+    def _stop_if_agreed(self) -> None:
+        if self.world.size > 1 and self.world.agreed.stop:
+            raise self.asked or Stopped("another process was asked to stop", signal_number=signal.SIGTERM)
 
     def _steps_done(self) -> int:
         return self.progress.epoch * self.prepared.steps_per_epoch + self.progress.midway.steps
@@ -92,7 +108,8 @@ class Run:
     def _epochs(self) -> str | None:
         """Train, measure and save until the end; why it came before the last epoch, if it did."""
         rows, epochs = self.progress.rows, self.prepared.recipe.train.epochs
-        board = TensorBoard(self.folder.path, len(rows) + 1) if self.prepared.settings.tensorboard else None
+        logged = self.prepared.settings.tensorboard and self.world.first
+        board = TensorBoard(self.folder.path, len(rows) + 1) if logged else None
         if self.log is not None:
             begun = bool(rows or self.progress.midway.steps)
             self.log.keep(len(rows) if begun else -1)
@@ -110,6 +127,8 @@ class Run:
                 self.saver.epoch(self.progress)
             self._tell(EpochDone(row, best))
             self._warn_of_divergence()
+            self.world.agree()
+            self._stop_if_agreed()
         return reason
 
     def _stopped(self, asked: Stopped) -> Stopped:
@@ -117,15 +136,19 @@ class Run:
         progress, steps = self.progress, self.progress.midway.steps
         where = f"after epoch {progress.epoch}"
         if steps:
-            self.saver.midway(progress)
+            self._save_midway()
             where = f"in epoch {progress.epoch + 1}, after step {steps} of {self.prepared.steps_per_epoch}"
         if progress.rows:
             self._draw()
         return Stopped(
             f"stopped {where}; everything is saved",
             signal_number=asked.signal_number,
-            hint=f"Go on: cnnlab train --resume {command_path(self.folder.path)}",
+            hint=f"Go on: {self._command()} train --resume {command_path(self.folder.path)}",
         )
+
+    def _command(self) -> str:
+        size = self.world.size
+        return "cnnlab" if size == 1 else f"torchrun --nproc-per-node {self.world.local_size} -m cnnlab"
 
     def _started(self) -> RunStarted:
         prepared, data = self.prepared, self.prepared.data
@@ -164,20 +187,28 @@ class Run:
         size = recipe.train.batch_size
         for step, item in enumerate(self._batches(epoch, midway.steps), midway.steps):
             lr = self._learning_rate(epoch, step)
+            self.world.wishes.save = self.world.first and time.perf_counter() - saved > SAVE_SECONDS
             value = self.prepared.engine.step(item, lr, StepKey(recipe.seed, epoch, step))
             now = time.perf_counter()
             midway.steps, midway.objective, midway.seconds = step + 1, midway.objective + float(value), now - started
-            if now - saved > SAVE_SECONDS:
-                with self.profile.phase("saving"):
-                    self.saver.midway(self.progress)
+            if self.world.agreed.save:
+                self._save_midway()
                 saved = now
+            self._stop_if_agreed()
             mean, rate = midway.objective / midway.steps, midway.steps * size / midway.seconds
             self._tell(StepDone(epoch, midway.steps, mean, rate, lr))
         row = self._measured(epoch, midway)
         seconds = round(time.perf_counter() - started, 3)
-        return replace(row, seconds=seconds)
+        rate, seconds = self.world.numbers_of_first([row.images_per_s, seconds])
+        return replace(row, images_per_s=rate, seconds=seconds)
+
+    def _save_midway(self) -> None:
+        with self.profile.phase("saving"):
+            self.prepared.engine.share_statistics()
+            self.saver.midway(self.progress)
 
     def _measured(self, epoch: int, midway: Midway) -> EpochRow:
+        self.prepared.engine.share_statistics()
         train_loss, train_acc = self._measure(self.prepared.sample)
         val_loss, val_acc = self._measure(self.prepared.val) if self.prepared.val is not None else (None, None)
         for name, loss in (("training", train_loss), ("validation", val_loss)):
@@ -191,20 +222,14 @@ class Run:
         mean = midway.objective / midway.steps
         return EpochRow(epoch, mean, train_loss, train_acc, val_loss, val_acc, lr, round(rate, 1), 0.0)
 
-    def _batches(self, epoch: int, first: int = 0) -> Iterator[Batch]:
-        """The epoch's batches from step `first` on: order and augmentation depend on (seed, epoch, step) alone."""
-        train, augmentation, seed = self.prepared.train, self.prepared.augmentation, self.prepared.recipe.seed
-        size = self.prepared.recipe.train.batch_size
-        order = generator(seed, "order", epoch).permutation(len(train))
-        fill = np.round(self.prepared.mean).astype(np.uint8)
-        for step in range(first, self.prepared.steps_per_epoch):
+    def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
+        made = batches(self.prepared, epoch, first)
+        while True:
             with self.profile.phase("data"):
-                indices, rng = order[step * size : (step + 1) * size], generator(seed, "augmentation", epoch, step)
-                images = batch(train.images, indices, augmentation, rng, fill=fill)
-                partners, share = None, 1.0
-                if augmentation.mixup:
-                    partners, share = mixup(size, augmentation.mixup, generator(seed, "mixup", epoch, step))
-            yield Batch(images, train.labels[indices], partners, share)
+                item = next(made, None)
+            if item is None:
+                return
+            yield item
 
     def _learning_rate(self, epoch: int, step: int) -> float:
         per_epoch = self.prepared.steps_per_epoch
@@ -214,10 +239,17 @@ class Run:
     def _measure(self, part: Part) -> tuple[float, float]:
         """Mean loss and accuracy in evaluation mode, no augmentation, no smoothing."""
         with self.profile.phase("evaluation"):
-            outputs = self.prepared.engine.predict(part.images)
+            outputs = self._outputs(part.images)
         with self.profile.phase("metrics"):
             loss = metrics.losses(outputs, part.labels, self.prepared.recipe.train.loss).mean()
             return float(loss), metrics.accuracy(outputs, part.labels)
+
+    def _outputs(self, images: np.ndarray) -> np.ndarray:
+        """Outputs of all pictures, each process having computed its share."""
+        if len(images) < self.world.size:
+            return self.prepared.engine.predict(images)
+        rows = self.world.rows(len(images))
+        return self.world.gather(self.prepared.engine.predict(images[rows]), len(images))
 
     def _record(self, epoch: int) -> None:
         if self.log is not None:
@@ -296,6 +328,8 @@ class Run:
             self._tell(Notice(text + ": training diverges. Lower the learning rate (--lr), or clip gradients"))
 
     def _draw(self) -> None:
+        if not self.world.first:
+            return
         with self.profile.phase("pictures"):
             from cnnlab.report.figures import draw_curves
 

@@ -45,10 +45,10 @@ class Progress:
 
 
 class Saver:
-    """Saves a run's progress in its folder."""
+    """Saves a run's progress in its folder: rank 0 does, the others call it and nothing happens."""
 
     def __init__(self, prepared: Prepared, folder: RunFolder) -> None:
-        self.engine, self.folder = prepared.engine, folder
+        self.engine, self.folder, self.writes = prepared.engine, folder, prepared.world.first
         self.manifest: dict[str, Any] = {
             "arch": prepared.recipe.model.arch,
             "classes": list(prepared.data.classes),
@@ -67,6 +67,8 @@ class Saver:
             NumericError: a weight is not finite; nothing is written then.
             MachineError: the disk is full or not writable; what was saved before is still whole.
         """
+        if not self.writes:
+            return
         state = self._finite_state(progress)
         epoch, folder = progress.epoch, self.folder.checkpoints
         self.folder.write_rows(progress.rows)
@@ -84,6 +86,8 @@ class Saver:
         Raises:
             NumericError, MachineError: as `epoch`.
         """
+        if not self.writes:
+            return
         state = self._finite_state(progress)
         meta = {"epoch": progress.epoch, "best_epoch": progress.best_epoch, "midway": asdict(progress.midway)}
         name = checkpoint.midway_name(progress.epoch + 1, progress.midway.steps)

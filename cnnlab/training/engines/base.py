@@ -28,9 +28,12 @@ class Batch:
     labels: np.ndarray
     """(B,) int64."""
     partners: np.ndarray | None = None
-    """mixup: (B,) the index of the picture that each is blended with; None: no mixup."""
+    """mixup: (B,) the index of the picture that each is blended with; None: no mixup. Pictures and labels beyond the
+    partners' number are only blended in: another process trains on them."""
     share: float = 1.0
     """mixup: λ, the share of a picture itself in the blend."""
+    whole: int | None = None
+    """Pictures of the step over all processes; None: as many as here."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,10 @@ class Engine(Protocol):
 
     def step(self, batch: Batch, lr: float, key: StepKey) -> SupportsFloat:
         """One step of training at learning rate `lr`: the mean objective over the batch (before the step)."""
+        ...
+
+    def share_statistics(self) -> None:
+        """Make equal what each process keeps for itself in training: the statistics of batch normalisation."""
         ...
 
     def predict(self, images: np.ndarray) -> np.ndarray:

@@ -85,6 +85,9 @@ class NumpyEngine:
     def wait(self) -> None:
         """Return at once: NumPy has done what it was asked."""
 
+    def share_statistics(self) -> None:
+        """Do nothing: this engine is for one process."""
+
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Outputs (N, classes) in the engine's precision of (N, H, W, C) uint8 pictures."""
         net = (self.averaged or self.net).eval()

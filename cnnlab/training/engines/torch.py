@@ -13,12 +13,14 @@ from torch import Tensor, nn
 
 from cnnlab.errors import CheckpointError
 from cnnlab.models.layers import ACTIVATIONS, Dropout
-from cnnlab.randomness import generator
+from cnnlab.randomness import Share, generator
 from cnnlab.randomness import key as random_key
 from cnnlab.recipe.schema import OptimSection, TrainSection
 from cnnlab.text import printable
 from cnnlab.training.engines.base import Batch, LayerGradient, StepKey, count_of_updates
 from cnnlab.training.engines.diagnosis import bad_gradient, bad_output, bad_weight, leaves, not_finite
+from cnnlab.training.engines.gradient_sum import GradientSum
+from cnnlab.training.processes import ALONE, World
 from cnnlab.training.profiling import OFF
 
 EVALUATION_BATCH = 1000
@@ -40,6 +42,7 @@ class TorchEngine:
         std: np.ndarray,
         device: torch.device,
         precision: str,
+        world: World = ALONE,
     ) -> None:
         """Take over `net`; `mean` and `std` (C,) of the training pictures' levels 0-255 normalise all pictures."""
         self.train, self.precision, self.device = train, precision, device.type
@@ -55,6 +58,8 @@ class TorchEngine:
         self._probe = next((parameter for parameter in parameters if parameter.dim() == 1), parameters[0])
         self._draws = any(_may_draw(layer) for layer in self.net.modules())
         self.profile = OFF
+        self.world = world
+        self._sum = GradientSum(world, parameters) if world.size > 1 else None
         self._dropouts = [(name, layer) for name, layer in self.net.named_modules() if isinstance(layer, Dropout)]
 
     def step(self, batch: Batch, lr: float, key: StepKey) -> float:
@@ -64,29 +69,35 @@ class TorchEngine:
             NumericError: the objective or a gradient is not finite; the weights are those of before the step.
         """
         self.net.train()
+        whole = batch.whole or len(batch.labels)
+        rows = self.world.rows(whole)
         for name, layer in self._dropouts:
-            layer.rng = generator(key.seed, f"dropout:{name}", key.epoch, key.step)
+            layer.rng = Share(generator(key.seed, f"dropout:{name}", key.epoch, key.step), rows, whole)
         if self._draws:
-            torch.manual_seed(random_key(key.seed, "torch", key.epoch, key.step) % 2**63)
+            purpose = f"torch:{self.world.rank}" if self.world.rank else "torch"
+            torch.manual_seed(random_key(key.seed, purpose, key.epoch, key.step) % 2**63)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         with self.profile.phase("data"):
             images, labels = self._to_device(batch.images), torch.from_numpy(batch.labels).to(self._device)
             partners = None if batch.partners is None else torch.from_numpy(batch.partners).to(self._device)
             if partners is not None:
-                images = images.mul(batch.share).add_(images[partners], alpha=1 - batch.share)
+                mine = images[: len(partners)]
+                images = mine.mul(batch.share).add_(images[partners], alpha=1 - batch.share)
         with self.profile.phase("forward"):
             with self._autocast():
                 outputs = self.net(images)
-            objective = self._objective(outputs, labels)
+            objective = self._objective(outputs, labels[: len(outputs)])
             if partners is not None:
                 blended = self._objective(outputs, labels[partners])
                 objective = batch.share * objective + (1 - batch.share) * blended
         with self.profile.phase("backward"):
             self.optimizer.zero_grad(set_to_none=True)
+            if self._sum is not None:
+                objective = objective * (len(outputs) / whole)
             objective.backward()
         with self.profile.phase("optimiser"):
-            value = float(objective.detach())
+            value = float(objective.detach() if self._sum is None else self._sum(objective.detach()))
             self._require_finite(value, key, images)
             self.optimizer.step()
             self._average()
@@ -96,6 +107,25 @@ class TorchEngine:
         """Return when the device has done all that was asked of it; a CPU always has."""
         if self.device != "cpu":
             getattr(torch, self.device).synchronize()
+
+    def share_statistics(self) -> None:
+        """Replace running statistics, and other buffers, by their mean over the processes."""
+        if self._sum is None:
+            return
+        nets = [net for net in (self.net, self.averaged) if net is not None]
+        buffers = [buffer for net in nets for buffer in net.buffers() if buffer.is_floating_point()]
+        if buffers:
+            mean = torch.cat([buffer.flatten() for buffer in buffers])
+            self.world.add_up(mean.div_(self.world.size))
+            for buffer, part in zip(buffers, mean.split([buffer.numel() for buffer in buffers]), strict=True):
+                buffer.copy_(part.view_as(buffer))
+
+    def take_over_from_first(self) -> None:
+        """Take the weights and buffers of rank 0: what a net of a user's own drew may differ by process."""
+        for tensor in self.net.state_dict().values():
+            whole = tensor.contiguous()
+            self.world.copy_from_first([whole])
+            tensor.copy_(whole)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Outputs (N, classes) in float32 (float64 in fp64) of (N, H, W, C) uint8 pictures."""

@@ -1,0 +1,375 @@
+"""Several processes, one training: who this process is, and what they tell each other.
+
+torchrun starts the processes and says in the environment who is who. Numbers go by collectives of torch.distributed
+(all-reduce, all-gather, broadcast), words by its key-value store. A process alone imports none of it.
+"""
+
+import contextlib
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cnnlab.errors import CnnlabError, DataError, MachineError, Stopped, UsageError
+from cnnlab.text import printable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+COLLECTIVE_SECONDS = 300.0
+"""Wait of a collective. A process that dies is noticed at once, by its closed connections; this is for a machine that
+goes silent. Rank 0 may save and draw that long while the others wait for it."""
+MEETING_SECONDS = 600.0
+TELL_SECONDS = 2.0
+"""How long the others leave it to rank 0 to tell an error that may be everyone's."""
+_POLL = 0.02
+_Made = TypeVar("_Made")
+
+
+class ProcessLost(MachineError):
+    """Another process of the training has ended without a word."""
+
+
+@dataclass
+class Wishes:
+    """What one process, or all of them agreed, want after the step that is under way."""
+
+    stop: bool = False
+    save: bool = False
+
+
+@dataclass(eq=False)
+class World:
+    """The processes of one training; this class itself is a process alone, for which nothing needs to be agreed."""
+
+    rank: int = 0
+    """0 … size − 1. Rank 0 writes and prints."""
+    size: int = 1
+    local_rank: int = 0
+    """0 … local_size − 1 among the processes of this machine."""
+    local_size: int = 1
+    wishes: Wishes = field(default_factory=Wishes)
+    """This process's own."""
+    agreed: Wishes = field(default_factory=Wishes)
+    """Everybody's, as of the last step."""
+
+    def __post_init__(self) -> None:
+        if self.size == 1:
+            self.agreed = self.wishes
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes and prints."""
+        return self.rank == 0
+
+    def rows(self, count: int) -> slice:
+        """This process's share of `count` rows: consecutive, sizes differ by one at most."""
+        return self._rows(count, self.rank)
+
+    def _rows(self, count: int, rank: int) -> slice:
+        return slice(count * rank // self.size, count * (rank + 1) // self.size)
+
+    def in_turn(self, make: Callable[[bool], _Made]) -> _Made:
+        """`make(others_were_before)`: by rank 0, then by the first process of every other machine, then by the rest.
+
+        So that nothing is downloaded or built twice on one machine.
+        """
+        return make(False)
+
+    def from_first(self, make: Callable[[], str]) -> str:
+        """The text that rank 0 makes, for all."""
+        return make()
+
+    def require_same(self, what: str, text: str) -> None:
+        """Refuse a world whose processes are not at the same thing.
+
+        Raises:
+            DataError: this process's text is not that of rank 0.
+        """
+
+    def numbers_of_first(self, numbers: Sequence[float]) -> list[float]:
+        """The numbers of rank 0, for all."""
+        return list(numbers)
+
+    def gather(self, rows: "np.ndarray", count: int) -> "np.ndarray":
+        """All `count` rows, given to each process its share of them as `self.rows` cuts it."""
+        return rows
+
+    def add_up(self, tensor: "Tensor") -> None:
+        """Sum over all processes, in place."""
+
+    def copy_from_first(self, tensors: Sequence["Tensor"]) -> None:
+        """Overwrite tensors with those of rank 0."""
+
+    def agree(self) -> Wishes:
+        """Everybody's wishes, now; all processes come to this point before any goes on."""
+        return self.agreed
+
+    def remember(self, run: Path) -> None:
+        """Note the run for when torchrun starts the processes again."""
+
+    def remembered(self) -> Path | None:
+        """The run that this launch was at before torchrun started its processes again."""
+        return None
+
+
+ALONE = World()
+
+
+@dataclass(eq=False)
+class _Several(World):
+    """Processes that torchrun started, this one having joined them."""
+
+    store: Any = None
+    """Of this attempt alone."""
+    launch: Any = None
+    """The store that lives as long as torchrun's agent, over all its restarts."""
+    collective: bool = True
+    """Whether there is a process group; none is needed for one process."""
+
+    def in_turn(self, make: Callable[[bool], _Made]) -> _Made:
+        node = os.environ.get("GROUP_RANK", "0")
+        if not self.first:
+            self._wait("turn of rank 0 is over")
+        if self.local_rank:
+            self._wait(f"turn of machine {node} is over")
+        made = make(bool(self.local_rank))
+        if self.first:
+            self._set("turn of rank 0 is over", "")
+        if not self.local_rank:
+            self._set(f"turn of machine {node} is over", "")
+        return made
+
+    def from_first(self, make: Callable[[], str]) -> str:
+        self._asked = getattr(self, "_asked", 0) + 1
+        key = f"text {self._asked}"
+        if not self.first:
+            return self._wait(key)
+        text = make()
+        self._set(key, text)
+        return text
+
+    def require_same(self, what: str, text: str) -> None:
+        theirs = self.from_first(lambda: text)
+        if theirs != text:
+            raise DataError(
+                f"{what} of process {self.rank} is {printable(text[:200])!r}, that of process 0 "
+                f"{printable(theirs[:200])!r}",
+                hint="Give every machine the same command, files and versions",
+            )
+
+    def numbers_of_first(self, numbers: Sequence[float]) -> list[float]:
+        import torch
+
+        if not self.collective:
+            return list(numbers)
+        tensor = torch.tensor(numbers, dtype=torch.float64)
+        self.copy_from_first([tensor])
+        return [float(number) for number in tensor]
+
+    def gather(self, rows: "np.ndarray", count: int) -> "np.ndarray":
+        import numpy as np
+        import torch
+        from torch import distributed
+
+        if not self.collective:
+            return rows
+        longest = -(-count // self.size)
+        mine = torch.zeros((longest, *rows.shape[1:]), dtype=torch.from_numpy(rows[:0]).dtype)
+        mine[: len(rows)] = torch.from_numpy(rows)
+        everyones = [torch.empty_like(mine) for _ in range(self.size)]
+        with _noticing_death():
+            distributed.all_gather(everyones, mine)
+        cuts = [self._rows(count, rank) for rank in range(self.size)]
+        return np.concatenate([part[: cut.stop - cut.start].numpy() for part, cut in zip(everyones, cuts, strict=True)])
+
+    def add_up(self, tensor: "Tensor") -> None:
+        from torch import distributed
+
+        if self.collective:
+            with _noticing_death():
+                distributed.all_reduce(tensor)
+
+    def copy_from_first(self, tensors: Sequence["Tensor"]) -> None:
+        from torch import distributed
+
+        if self.collective:
+            with _noticing_death():
+                for tensor in tensors:
+                    distributed.broadcast(tensor, 0)
+
+    def agree(self) -> Wishes:
+        import torch
+
+        if not self.collective:
+            return self.agreed
+        flags = torch.tensor([float(self.wishes.stop), float(self.wishes.save)])
+        self.add_up(flags)
+        self.agreed = Wishes(bool(flags[0]), bool(flags[1]))
+        return self.agreed
+
+    def remember(self, run: Path) -> None:
+        if self.first:
+            with _noticing_death():
+                self.launch.set("run", str(run.absolute()))
+
+    def remembered(self) -> Path | None:
+        def find() -> str:
+            return self.launch.get("run").decode() if self.launch.check(["run"]) else ""
+
+        run = self.from_first(find)
+        return Path(run) if run and (Path(run) / "recipe.yaml").is_file() else None
+
+    def leave_telling_to_one(self, error: CnnlabError) -> None:
+        """Decide which process tells an error, often everybody's: rank 0 if it has it too, else each its own."""
+        lost = isinstance(error, ProcessLost)
+        what = "lost" if lost else hashlib.sha256(str(error).encode()).hexdigest()
+        error.told_elsewhere = False
+        if self.first:
+            self.store.multi_set([f"told {what}", "told lost"], ["", ""])
+            return
+        error.message = f"process {self.rank} of {self.size}: {error.message}"
+        end = time.monotonic() + TELL_SECONDS
+        while not self.store.check([f"told {what}"]) and time.monotonic() < end:
+            time.sleep(_POLL)
+        told = self.store.check([f"told {what}"]) or (lost and self.store.add("lost", 1) > 1)
+        error.told_elsewhere = told or isinstance(error, Stopped)
+        if error.told_elsewhere:
+            time.sleep(TELL_SECONDS / 2)  # torchrun ends the others as soon as one has ended: let them speak first
+        else:
+            self.store.set("told lost", "")
+
+    def _set(self, key: str, text: str) -> None:
+        with _noticing_death():
+            self.store.set(key, text)
+
+    def _wait(self, key: str) -> str:
+        """The text under a key, as soon as another process has set it; a signal is taken meanwhile."""
+        with _noticing_death():
+            while not self.store.check([key]):
+                time.sleep(_POLL)
+            return str(self.store.get(key).decode())
+
+
+def rank() -> int:
+    """This process's number among those that torchrun started; 0 without it."""
+    return _number("RANK", 0) if several() else 0
+
+
+def several() -> bool:
+    """Whether this process is one of several."""
+    return _number("WORLD_SIZE", 1) > 1
+
+
+@contextlib.contextmanager
+def joined(device: str) -> Iterator[World]:
+    """Meet the other processes of this launch, if there are any, until the block ends.
+
+    Args:
+        device: auto, cpu, cuda or mps, as `Settings.device`.
+
+    Raises:
+        MachineError: they do not come.
+        ProcessLost: out of the block, where one has ended.
+    """
+    size = _number("WORLD_SIZE", 1)
+    if size == 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
+        yield World()
+        return
+    world = _join(size, device)
+    try:
+        yield world
+    except CnnlabError as error:
+        with contextlib.suppress(RuntimeError):  # the store has gone with its machine: everybody tells
+            world.leave_telling_to_one(error)
+        raise
+    _leave(world)
+
+
+def _join(size: int, device: str) -> _Several:
+    import torch
+    from torch import distributed
+
+    number, local_rank, local_size = rank(), _number("LOCAL_RANK", 0), _number("LOCAL_WORLD_SIZE", size)
+    if not 0 <= number < size or not 0 <= local_rank < local_size:
+        raise UsageError(f"RANK is {number} of WORLD_SIZE {size}: torchrun sets these; leave them alone")
+    if distributed.is_initialized():
+        raise UsageError("this process has a process group of its own already", hint="Let cnnlab make it")
+    wait = timedelta(seconds=COLLECTIVE_SECONDS)
+    try:
+        root, _, _ = next(iter(distributed.rendezvous("env://", timeout=wait)))
+        launch = distributed.PrefixStore(f"cnnlab {os.environ.get('TORCHELASTIC_RUN_ID', '')}", _outermost(root))
+        store = distributed.PrefixStore(_meet(launch, number, size), launch)
+        if size > 1:
+            cuda = device in ("auto", "cuda") and torch.cuda.is_available()
+            if cuda:
+                torch.cuda.set_device(local_rank % torch.cuda.device_count())
+            backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
+            distributed.init_process_group(backend, store=store, rank=number, world_size=size, timeout=wait)
+    except (RuntimeError, ValueError) as error:
+        raise MachineError(
+            f"the {size} processes of this training cannot reach each other: {printable(str(error).splitlines()[0])}",
+            hint="Start them with torchrun; over machines, its --rdzv-endpoint must be reachable from all of them",
+        ) from error
+    return _Several(number, size, local_rank, local_size, store=store, launch=launch, collective=size > 1)
+
+
+def _meet(launch: Any, number: int, size: int) -> str:
+    """A name for this attempt that its processes alone know: the store may hold what earlier attempts left."""
+    import uuid
+
+    mine, end = uuid.uuid4().hex, time.monotonic() + MEETING_SECONDS
+    if number:
+        launch.set(f"here {number}", mine)
+        while not launch.check([f"welcome {mine}"]):
+            _give_up_after(end)
+        attempt = str(launch.get(f"welcome {mine}").decode())
+        launch.add(f"met {attempt}", 1)
+        return attempt
+    while launch.add(f"met {mine}", 0) < size - 1:
+        for other in range(1, size):
+            if launch.check([f"here {other}"]):  # an earlier attempt's process is welcomed in vain
+                launch.set(f"welcome {launch.get(f'here {other}').decode()}", mine)
+        _give_up_after(end)
+    return mine
+
+
+def _give_up_after(end: float) -> None:
+    if time.monotonic() > end:
+        raise RuntimeError(f"not all of them came within {MEETING_SECONDS:.0f} s")
+    time.sleep(_POLL)
+
+
+def _outermost(store: Any) -> Any:
+    while hasattr(store, "underlying_store"):
+        store = store.underlying_store
+    return store
+
+
+def _leave(world: _Several) -> None:
+    from torch import distributed
+
+    if world.collective:
+        with contextlib.suppress(RuntimeError):
+            distributed.destroy_process_group()
+
+
+@contextlib.contextmanager
+def _noticing_death() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # what torch.distributed raises
+        raise ProcessLost(
+            "another process of this training has ended",
+            hint="Its own message, or torchrun's summary, says why; -v shows what was noticed here",
+        ) from error
+
+
+def _number(name: str, default: int) -> int:
+    text = os.environ.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() else default
