@@ -88,9 +88,7 @@ def _fail(error: CnnlabError, arguments: Sequence[str]) -> int:
     from cnnlab.cli.signals import abandon_output
     from cnnlab.training.processes import rank, several
 
-    if several():
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, because another process has ended: speak first
-    if rank() and not _is_for_me_to_tell(error):
+    if several() and not _is_for_me_to_tell(error):
         return error.exit_code
     if _asked(arguments, "--verbose", "v"):
         with contextlib.suppress(OSError):
@@ -102,16 +100,20 @@ def _fail(error: CnnlabError, arguments: Sequence[str]) -> int:
 
 
 def _is_for_me_to_tell(error: CnnlabError) -> bool:
-    """Whether a process other than the first shows an error.
+    """Whether this one of several processes shows an error.
 
-    What the processes have not agreed on is told late: where the first has the same error, torchrun ends this one.
+    What they have not agreed on is told late by all but the first: if that has it too, torchrun ends the others.
     """
     from cnnlab.training.processes import TELL_SECONDS, rank
 
-    if error.told_elsewhere is None and not isinstance(error, Stopped):
-        time.sleep(TELL_SECONDS)
-        error.message = f"process {rank()}: {error.message}"
-    return not error.told_elsewhere and not isinstance(error, Stopped)
+    if rank():
+        if error.told_elsewhere or isinstance(error, Stopped):
+            return False
+        if error.told_elsewhere is None:
+            time.sleep(TELL_SECONDS)
+            error.message = f"process {rank()}: {error.message}"
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, once another process has ended: speak first
+    return True
 
 
 def _fail_as_bug(error: Exception, arguments: Sequence[str]) -> int:

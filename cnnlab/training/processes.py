@@ -131,6 +131,8 @@ class _Several(World):
     """The store that lives as long as torchrun's agent, over all its restarts."""
     collective: bool = True
     """Whether there is a process group; none is needed for one process."""
+    texts: int = 0
+    """How many texts were shared so far."""
 
     def in_turn(self, make: Callable[[bool], _Made]) -> _Made:
         node = os.environ.get("GROUP_RANK", "0")
@@ -146,8 +148,8 @@ class _Several(World):
         return made
 
     def from_first(self, make: Callable[[], str]) -> str:
-        self._asked = getattr(self, "_asked", 0) + 1
-        key = f"text {self._asked}"
+        self.texts += 1
+        key = f"text {self.texts}"
         if not self.first:
             return self._wait(key)
         text = make()

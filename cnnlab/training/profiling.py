@@ -9,6 +9,7 @@ PHASES = (
     "data",
     "forward",
     "backward",
+    "all-reduce",
     "optimiser",
     "evaluation",
     "metrics",
@@ -17,8 +18,9 @@ PHASES = (
     "progress",
     "pictures",
 )
-"""data: picking, augmenting, normalising. evaluation: outputs for train_loss, val_loss, the test. metrics: loss and
-accuracy from outputs. progress: telling, which is what the command line shows."""
+"""data: picking, augmenting, normalising. all-reduce: adding up the gradients of several processes, and waiting for the
+slowest. evaluation: outputs for train_loss, val_loss, the test. metrics: loss and accuracy from outputs. progress:
+telling, which is what the command line shows."""
 _NOTHING = contextlib.nullcontext()
 
 

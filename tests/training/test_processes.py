@@ -2,12 +2,10 @@
 
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +99,9 @@ def test_rows_of_a_batch_are_those_of_the_whole_batch(augmentation):
     images = np.random.default_rng(0).integers(0, 256, (40, 9, 7, 3), dtype=np.uint8)
     indices, rows = np.arange(40)[::-2], np.array([3, 4, 17, 9])
     whole = augmented(images, indices, augmentation, generator(1, "augmentation"))
-    assert np.array_equal(augmented(images, indices, augmentation, generator(1, "augmentation"), rows=rows), whole[rows])
+    assert np.array_equal(
+        augmented(images, indices, augmentation, generator(1, "augmentation"), rows=rows), whole[rows]
+    )
 
 
 @given(st.integers(1, 40), st.integers(1, 5), st.integers(0, 99))

@@ -96,8 +96,11 @@ class TorchEngine:
             if self._sum is not None:
                 objective = objective * (len(outputs) / whole)
             objective.backward()
+        if self._sum is not None:
+            with self.profile.phase("all-reduce"):
+                objective = self._sum(objective.detach())
         with self.profile.phase("optimiser"):
-            value = float(objective.detach() if self._sum is None else self._sum(objective.detach()))
+            value = float(objective.detach())
             self._require_finite(value, key, images)
             self.optimizer.step()
             self._average()
