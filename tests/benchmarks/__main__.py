@@ -16,7 +16,7 @@ from pathlib import Path
 
 from measure import Table
 
-PARTS = ("training", "startup", "engine", "filter", "cost")
+PARTS = ("training", "processes", "startup", "engine", "filter", "cost")
 VERSIONS = ("cnnlab", "torch", "lightning", "keras", "jax", "tensorflow", "tensorflow-cpu", "timm", "scipy", "pillow",
             "opencv-python-headless")  # fmt: skip
 
@@ -48,6 +48,10 @@ def _tables(part: str, arguments: argparse.Namespace) -> Iterator[Table]:
         import training
 
         yield from training.tables(images=arguments.images, rounds=rounds, threads=threads, against=arguments.against)
+    elif part == "processes":
+        import processes
+
+        yield from processes.tables(images=arguments.images, rounds=rounds, threads=threads)
     elif part == "startup":
         import startup
 

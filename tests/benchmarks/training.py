@@ -31,7 +31,7 @@ PEERS = {
 class Worker:
     """A peer in a process of its own, which trains an epoch when asked and is idle otherwise."""
 
-    def __init__(self, peer: str, data: Path, threads: int) -> None:
+    def __init__(self, peer: str, data: Path, threads: int, **more: str) -> None:
         self.peer = peer
         self.log = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as the process)
         environment = {"OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "2", "JAX_PLATFORMS": "cpu"}
@@ -41,15 +41,23 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self.log,
             text=True,
-            env={**os.environ, **environment},
+            env={**os.environ, **environment, **more},
         )
         self._answer()
 
     def epoch(self) -> float:
         """Train one epoch: its images/s."""
+        self.begin()
+        return self.end()
+
+    def begin(self) -> None:
+        """Have an epoch trained."""
         assert self.process.stdin is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
+
+    def end(self) -> float:
+        """Wait for the epoch's end: its images/s."""
         return float(self._answer())
 
     def close(self) -> None:

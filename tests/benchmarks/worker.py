@@ -16,7 +16,7 @@ def main() -> None:
     name, data, threads = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)
-    if hasattr(os, "sched_setaffinity"):  # frameworks that cannot be told a number of threads count the cores
+    if hasattr(os, "sched_setaffinity") and "RANK" not in os.environ:  # for frameworks that count the cores
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(threads)])
     with np.load(data) as arrays:
         images, labels = arrays["images"], arrays["labels"]

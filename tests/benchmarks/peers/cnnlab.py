@@ -8,6 +8,7 @@ from workload import recipe
 
 from cnnlab.data import DataSet, Part
 from cnnlab.training.prepare import prepare
+from cnnlab.training.processes import joined
 from cnnlab.training.run import Run
 from cnnlab.training.run_folder import RunFolder
 from cnnlab.training.saving import Midway, Progress
@@ -19,7 +20,8 @@ def epochs(images: np.ndarray, labels: np.ndarray, threads: int, variant: str) -
     part = Part(images, labels)
     data = DataSet("bench", tuple(map(str, range(10))), part, None, part.take(np.arange(10)), True, "0" * 64)
     chosen = recipe().model_copy(update={"threads": threads})
-    run = Run(prepare(chosen, Settings(), data), RunFolder(Path()), Progress(), lambda event: None)
-    for number in range(1, chosen.train.epochs + 1):
-        run.progress.midway = Midway()
-        yield run.epoch(number).images_per_s
+    with joined("auto") as world:
+        run = Run(prepare(chosen, Settings(), data, world), RunFolder(Path()), Progress(), lambda event: None)
+        for number in range(1, chosen.train.epochs + 1):
+            run.progress.midway = Midway()
+            yield run.epoch(number).images_per_s
