@@ -121,6 +121,7 @@ def compare(
     cnnlab compare cnn wide=cnn:width=64 slow=cnn:optim.lr=0.01
     cnnlab compare cnn mlp --match params                an mlp with as many parameters as the cnn
     cnnlab compare plain:depth=20 resnet:depth=20 --gradients --epochs 5
+    cnnlab compare one=cnn other=cnn:seed=7              what chance alone does
     cnnlab compare runs/my-run last                      two finished runs
     """
     from cnnlab.cli.render.console import Output

@@ -15,7 +15,7 @@ from cnnlab.comparison.contestants import Entry, enter
 from cnnlab.comparison.events import CompareFinished, CompareStarted, Tell, tell_nobody
 from cnnlab.comparison.files import write_files
 from cnnlab.comparison.plan import Options, Plan, make_plan, require_same_plan
-from cnnlab.comparison.result import Comparison
+from cnnlab.comparison.result import Comparison, Contestant
 from cnnlab.comparison.reuse import FinishedRuns
 from cnnlab.comparison.testing import put_to_the_test
 from cnnlab.comparison.trainings import Trainings
@@ -64,7 +64,7 @@ def compare(specs: Sequence[str], options: Options, settings: Settings, tell: Te
             data_requested=data.requested,
             fallback=data.fallback,
             real_command=_real_command(data, specs, settings),
-            notices=(*data.notices, *_remarks(plan), *trainings.remarks),
+            notices=(*data.notices, *_remarks(plan), *trainings.remarks, *_without_gradients(contestants, settings)),
             classes=data.classes,
             images=trainings.images,
             test=data.test,
@@ -178,6 +178,14 @@ def _remarks(plan: Plan) -> list[str]:
         pairs = len(plan.entries) * (len(plan.entries) - 1) // 2
         remarks.append(f"p-values are corrected for {pairs} pairs (Holm 1979); intervals are not")
     return remarks
+
+
+def _without_gradients(contestants: Sequence[Contestant], settings: Settings) -> list[str]:
+    """Runs that were finished before may not have recorded what --gradients asks for."""
+    if not settings.gradients:
+        return []
+    missing = [contestant.name for contestant in contestants if not all(run.gradients for run in contestant.runs)]
+    return [f"{name} is a run without --gradients: it has no δ by layer" for name in missing]
 
 
 def typed(command: Sequence[str]) -> str:

@@ -33,10 +33,17 @@ class Cost:
 
 
 def cost(recipe: Recipe, input_shape: tuple[int, int, int], classes: int) -> Cost:
-    """Count the recipe's net over images (channels, height, width): without its weights where it is no user's own."""
+    """Count the recipe's net over images (channels, height, width), built as a training builds it.
+
+    Raises:
+        UsageError: the net does not fit these images and classes.
+    """
+    return Cost(layer_table(build_net(recipe, input_shape, classes), input_shape))
+
+
+def _outlined(recipe: Recipe, input_shape: tuple[int, int, int], classes: int) -> Cost:
+    """The same without weights, for widths that nobody wants to hold in memory."""
     channels, height, width = input_shape
-    if registry.is_user_file(recipe.model.arch):
-        return Cost(layer_table(build_net(recipe, input_shape, classes), input_shape))
     with without_weights():
         net = registry.build(recipe.model, channels, classes, (height, width))
     return Cost(layer_table(net, input_shape))
@@ -68,7 +75,7 @@ def _matched(entry: Entry, match: Match, target: int, input_shape: tuple[int, in
         )
 
     def at(width: int) -> int:
-        return cost(_with(entry.recipe, option, width), input_shape, classes).of(match)
+        return _outlined(_with(entry.recipe, option, width), input_shape, classes).of(match)
 
     candidates = _around(at, target)
     best = min(candidates, key=lambda width: abs(candidates[width] - target))
