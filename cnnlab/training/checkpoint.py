@@ -26,6 +26,8 @@ MAX_BYTES = 32 * 2**30
 TENSORS, MANIFEST = ".safetensors", ".json"
 SPARE = {"last": "previous", "best": "previous-best"}
 """What a checkpoint is renamed to when a newer one takes its name."""
+_DOCUMENTS = ("recipe", "made_with", "midway")
+"""Keys of a manifest whose values are documents themselves, where they are there."""
 _KEYS_WITHOUT_OWN_HASH = frozenset(
     {"sha256", "bytes", "epoch", "arch", "classes", "image_shape", "mean", "std", "data_fingerprint"}
 )
@@ -77,19 +79,14 @@ def save(folder: Path, name: str, tensors: "Mapping[str, np.ndarray]", meta: Map
 
 
 def load(folder: Path, name: str) -> Checkpoint:
-    """Load `<name>` of a run's checkpoints, its hashes checked; what a cut save left half-renamed is matched.
+    """Load `<name>` of a run's checkpoints, its hashes checked; the spare where a save was cut while renaming.
 
     Raises:
         CheckpointError: missing, cut short, altered, not finite, or no checkpoint at all.
     """
     names = (name, *([SPARE[name]] if name in SPARE else []))
-    problems: list[CheckpointError] = []
-    for manifest in names:
-        try:
-            return _load(folder, manifest, names)
-        except CheckpointError as error:
-            problems.append(error)
-    raise problems[0]
+    there = [manifest for manifest in names if (folder / f"{manifest}{MANIFEST}").exists()]
+    return _load(folder, there[0] if there else name, names)
 
 
 def load_best(folder: Path, epoch: int) -> Checkpoint:
@@ -218,6 +215,9 @@ def _manifest(path: Path) -> dict[str, Any]:
     document = read_json(path)
     content = dict(document)
     own = content.pop("manifest_sha256", None)
+    wrong = [key for key in _DOCUMENTS if not isinstance(document.get(key) or {}, dict)]
+    if wrong:
+        raise CheckpointError(f"{printable(path)} is not what a training wrote: {wrong[0]} is no document")
     if own is None and content.keys() - {"best_epoch"} == _KEYS_WITHOUT_OWN_HASH:
         return document
     try:

@@ -54,7 +54,7 @@ def train(
     }
     chosen = Settings(**paths)
     if resume is not None:
-        return resume_run(find_run(resume, chosen.out), chosen, tell, trust_code=trust_code)
+        return resume_run(find_run(resume, chosen.out), chosen, tell, trust_code=trust_code, threads=threads)
     named: dict[str, Scalar] = {
         "--data": data,
         "--epochs": epochs,
