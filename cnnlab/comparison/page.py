@@ -97,7 +97,8 @@ def contents(comparison: Comparison) -> dict[str, Any]:
 
 
 def sentence(text: str) -> str:
-    """With a full stop at its end; a name at its beginning stays as it is."""
+    """With a full stop at its end and a capital at its beginning, where that is not a name."""
+    text = f"No {text[3:]}" if text.startswith("no difference ") else text
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 

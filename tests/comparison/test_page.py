@@ -117,6 +117,11 @@ def test_the_tables_say_what_was_measured(make_comparison, tmp_path: Path) -> No
     assert "--seeds 3" not in text  # the advice to those with one seed
 
 
+def test_a_sentence_keeps_the_name_that_it_begins_with() -> None:
+    assert page.sentence("cnn is better than mlp") == "cnn is better than mlp."
+    assert page.sentence("no difference between a and b is shown.") == "No difference between a and b is shown."
+
+
 @pytest.mark.usefixtures("no_figures")
 def test_stand_in_data_come_before_the_first_sentence(make_comparison, tmp_path: Path) -> None:
     changes = {"fallback": True, "data_requested": "cifar10", "real_command": "cnnlab compare a b --data cifar10"}
