@@ -20,8 +20,9 @@ HELPED = (train, compare, evaluate, gradcheck, filter_command)
 
 
 def typed_lines(text: str) -> list[str]:
-    """The lines that begin with `cnnlab `, the remark after two spaces or more cut off."""
-    lines = re.findall(r"^(?:\s*|\$ )cnnlab (\S.*)$", text, flags=re.MULTILINE)
+    """The lines that begin with `cnnlab `, continued ones joined, the remark after two spaces or more cut off."""
+    joined = re.sub(r"\s*\\\n\s*", " ", text)
+    lines = re.findall(r"^(?:\s*|\$ )cnnlab (\S.*)$", joined, flags=re.MULTILINE)
     return [re.split(r"\s{2,}", line)[0] for line in lines]
 
 
