@@ -13,6 +13,7 @@ from cnnlab.evaluation.opened import open_run
 from cnnlab.models.registry import shown_name
 from cnnlab.recipe.load import dump
 from cnnlab.training import metrics
+from cnnlab.training.going_on import result_of
 from cnnlab.training.gradients import KEYS
 from cnnlab.training.run_folder import RunFolder, read_json, read_lines
 from cnnlab.training.settings import Settings
@@ -64,7 +65,7 @@ def _tested(folder: RunFolder, seed: int, data: DataSet, settings: Settings, tel
     labels, loss = data.test.labels, opened.recipe.train.loss
     predictions = outputs.argmax(axis=1)
     confidence = measures.probabilities(outputs, loss)[np.arange(len(labels)), predictions]
-    result = read_json(folder.result)
+    result = result_of(folder)
     return ContestantRun(
         seed=seed,
         folder=folder.path,

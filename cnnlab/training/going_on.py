@@ -7,18 +7,73 @@ from typing import Any
 from cnnlab.data import DataSet
 from cnnlab.errors import CheckpointError
 from cnnlab.recipe.schema import Recipe
-from cnnlab.text import printable
+from cnnlab.text import as_written, printable
 from cnnlab.training import checkpoint
 from cnnlab.training.environment import made_with
 from cnnlab.training.events import Notice
 from cnnlab.training.prepare import Prepared
 from cnnlab.training.run import Tell
-from cnnlab.training.run_folder import RunFolder
+from cnnlab.training.run_folder import RunFolder, is_number, read_json
 from cnnlab.training.saving import Midway, Progress, portable
 
 _MAY_DIFFER = {"data.name", "threads"}
 """Keys that do not say what is learnt: data are told by their fingerprint, threads by what the run was made with."""
 _MISSING = "(not there)"
+
+
+def environment_of(folder: RunFolder) -> dict[str, Any]:
+    """environment.json, as far as going on needs it, checked.
+
+    Raises:
+        CheckpointError: missing, or not what a training wrote.
+    """
+    environment = read_json(folder.environment)
+    data = environment.get("data", {})
+    sound = {
+        "engine": environment.get("engine", "torch") in ("torch", "numpy"),
+        "gradients": isinstance(environment.get("gradients", False), bool),
+        "test": isinstance(environment.get("test", True), bool),
+        "data": isinstance(data, dict)
+        and isinstance(data.get("requested", ""), str)
+        and isinstance(data.get("fallback", False), bool)
+        and all(isinstance(count, int) for count in _values(data.get("images"))),
+    }
+    wrong = [key for key, good in sound.items() if not good]
+    if wrong:
+        raise CheckpointError(
+            f"{printable(folder.environment)} is not what a training wrote: {wrong[0]} is "
+            f"{as_written(environment[wrong[0]])}",
+            hint="Copy the run folder again from where it was trained",
+        )
+    return environment
+
+
+def result_of(folder: RunFolder) -> dict[str, Any]:
+    """result.json of a finished run, as far as it is shown, checked.
+
+    Raises:
+        CheckpointError: missing, or not what a training wrote.
+    """
+    result = read_json(folder.result)
+    numbers = ("best_epoch", "epochs", "train_acc", "seconds", "images_per_s")
+    sound = {
+        **{key: is_number(result.get(key)) for key in numbers},
+        **{key: key in result and (result[key] is None or is_number(result[key])) for key in ("test_acc", "val_acc")},
+        "data_requested": isinstance(result.get("data_requested"), str),
+        "fallback": isinstance(result.get("fallback"), bool),
+    }
+    wrong = [key for key, good in sound.items() if not good]
+    if wrong:
+        raise CheckpointError(
+            f"{printable(folder.result)} is not what a training wrote: "
+            f"{wrong[0]} is {as_written(result.get(wrong[0]))}",
+            hint="Copy the run folder again from where it was trained, or remove that file to have it written again",
+        )
+    return {**result, "data_requested": printable(result["data_requested"])}
+
+
+def _values(document: Any) -> list[Any]:
+    return list(document.values()) if isinstance(document, dict) else []
 
 
 def newest(folder: RunFolder, tell: Tell) -> checkpoint.Checkpoint | None:
@@ -49,7 +104,7 @@ def require_same_recipe(recipe: Recipe, saved: Mapping[str, Any]) -> None:
     """
     if "recipe" not in saved:  # the first format did not hold it
         return
-    now, before = _flat(portable(recipe)), _flat(saved["recipe"])
+    now, before = _flat(portable(recipe)), _flat(saved["recipe"] or {})
     differing = [
         f"{key}: {now.get(key, _MISSING)}, the checkpoint's {before.get(key, _MISSING)}"
         for key in sorted({**now, **before})
@@ -99,7 +154,7 @@ def require_same_data(data: DataSet, saved: Mapping[str, Any]) -> None:
 
 def tell_differences(prepared: Prepared, saved: Mapping[str, Any], tell: Tell) -> None:
     """Say what a run was made with that is otherwise now: it goes on, but not bit for bit."""
-    before = saved.get("made_with", {})
+    before = saved.get("made_with") or {}
     for key, value in made_with(prepared).items():
         if key in before and before[key] != value:
             hint = f"; --threads {before[key]} would be exact" if key == "threads" else ""
@@ -111,7 +166,7 @@ def tell_differences(prepared: Prepared, saved: Mapping[str, Any], tell: Tell) -
             )
 
 
-def take_up(folder: RunFolder, prepared: Prepared, found: checkpoint.Checkpoint) -> Progress:
+def take_up(folder: RunFolder, prepared: Prepared, found: checkpoint.Checkpoint, tell: Tell) -> Progress:
     """Put a checkpoint into the engine, and the run folder back to where that was saved.
 
     Raises:
@@ -127,13 +182,27 @@ def take_up(folder: RunFolder, prepared: Prepared, found: checkpoint.Checkpoint)
     if best_epoch:
         try:
             best = checkpoint.load_best(folder.checkpoints, best_epoch)
-        except CheckpointError:
+        except CheckpointError as error:
             if best_epoch != epoch or midway.steps:
                 raise
+            tell(Notice(f"{error.message}; the best is this very epoch, and is written anew"))
     if prepared.world.first:
         checkpoint.settle(folder.checkpoints, found, best)
-    weights = {} if not best_epoch else prepared.engine.weights() if best is None else best.tensors
+    if best is not None or not best_epoch:
+        weights = {} if best is None else best.tensors
+    else:
+        weights = prepared.engine.weights()
+        if prepared.world.first:
+            _write_best_anew(folder, found, weights)
     return Progress(rows[:epoch], best_epoch, weights, midway)
+
+
+def _write_best_anew(folder: RunFolder, last: checkpoint.Checkpoint, weights: Mapping[str, Any]) -> None:
+    """Save `best` as it was saved once, from the state of the same epoch."""
+    only_last = {"sha256", "bytes", "manifest_sha256", "best_epoch"}
+    checkpoint.remove(folder.checkpoints, "best")  # so that what is damaged does not become the spare
+    meta = {key: value for key, value in last.meta.items() if key not in only_last}
+    checkpoint.save(folder.checkpoints, "best", weights, meta)
 
 
 def _midway(saved: Any, run: Path) -> Midway:
@@ -141,13 +210,13 @@ def _midway(saved: Any, run: Path) -> Midway:
         return Midway()
     try:
         return Midway(int(saved["steps"]), float(saved["objective"]), float(saved["seconds"]))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise CheckpointError(f"the checkpoint of {printable(run)} does not say how far its epoch was") from None
 
 
 def _where(meta: Mapping[str, Any]) -> str:
     midway = meta.get("midway")
-    return f"epoch {meta['epoch'] + 1}, step {midway['steps']}" if midway else f"epoch {meta['epoch']}"
+    return f"epoch {meta['epoch'] + 1}, step {as_written(midway.get('steps'))}" if midway else f"epoch {meta['epoch']}"
 
 
 def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -13,12 +13,20 @@ from cnnlab.text import printable
 from cnnlab.training import checkpoint
 from cnnlab.training.environment import describe
 from cnnlab.training.events import Notice, RunFinished
-from cnnlab.training.going_on import newest, require_same_data, require_same_recipe, take_up, tell_differences
+from cnnlab.training.going_on import (
+    environment_of,
+    newest,
+    require_same_data,
+    require_same_recipe,
+    result_of,
+    take_up,
+    tell_differences,
+)
 from cnnlab.training.lock import only_process
 from cnnlab.training.prepare import Prepared, load_data, prepare, tell_nobody
 from cnnlab.training.processes import World, joined
 from cnnlab.training.run import Run, Tell
-from cnnlab.training.run_folder import RunFolder, as_json, create, read_json
+from cnnlab.training.run_folder import RunFolder, as_json, create
 from cnnlab.training.saving import Progress
 from cnnlab.training.settings import Settings
 
@@ -124,7 +132,7 @@ def _go_on(
     folder = RunFolder(path)
     if folder.result.is_file():
         return _finished_already(folder, tell)
-    environment = read_json(folder.environment)
+    environment = environment_of(folder)
     recipe = from_file(folder.recipe, trust_code=trust_code)
     recipe = recipe if threads is None else recipe.model_copy(update={"threads": threads})
     settings = replace(
@@ -159,14 +167,14 @@ def _take_up_in_turn(folder: RunFolder, prepared: Prepared, found: checkpoint.Ch
     """Rank 0 takes up the checkpoint and puts the files in order, when all have read it; then the others follow."""
     world = prepared.world
     world.agree()
-    progress = take_up(folder, prepared, found) if world.first else None
+    progress = take_up(folder, prepared, found, tell) if world.first else None
     world.agree()
-    return progress or take_up(folder, prepared, found)
+    return progress or take_up(folder, prepared, found, tell)
 
 
 def _finished_already(folder: RunFolder, tell: Tell) -> RunFinished:
     tell(Notice(f"{printable(folder.path)} is finished already: nothing to do"))
-    finished = RunFinished(folder.path, read_json(folder.result), tuple(folder.rows()), None)
+    finished = RunFinished(folder.path, result_of(folder), tuple(folder.rows()), None)
     tell(finished)
     return finished
 

@@ -6,6 +6,7 @@ gradients.jsonl  gradients.png  checkpoints/{best,last}.{safetensors,json}
 
 import csv
 import io
+import itertools
 import json
 import os
 import re
@@ -84,7 +85,8 @@ class RunFolder:
 
     def rows(self) -> list[EpochRow]:
         """The metrics so far; a half-written last line, as a power cut leaves it, is not one of them."""
-        return [EpochRow(**row) for row in read_lines(self.metrics, {field.name for field in fields(EpochRow)})]
+        documents = read_lines(self.metrics, {field.name for field in fields(EpochRow)})
+        return [EpochRow(**row) for row in itertools.takewhile(_is_row, documents)]
 
     def write_rows(self, rows: Sequence[EpochRow]) -> None:
         """Write metrics.jsonl and metrics.csv anew, each atomically."""
@@ -95,6 +97,19 @@ class RunFolder:
         writer.writeheader()
         writer.writerows(documents)
         write_atomically(self.metrics.with_suffix(".csv"), table.getvalue())
+
+
+def _is_row(document: Mapping[str, Any]) -> bool:
+    """Whether the values are what a training writes: a whole number of epochs, numbers, null for no validation."""
+    none = {"val_loss", "val_acc"}
+    return type(document["epoch"]) is int and all(
+        is_number(value) or (value is None and key in none) for key, value in document.items()
+    )
+
+
+def is_number(value: object) -> bool:
+    """Whether a value of a JSON document is a number that arithmetic can bear: its whole numbers have no end."""
+    return isinstance(value, float) or (type(value) is int and abs(value) < 2**63)
 
 
 def read_lines(path: Path, keys: set[str]) -> list[dict[str, Any]]:

@@ -1,6 +1,8 @@
 """Mutated run folders: their checkpoints, manifests, recipe, environment and metrics."""
 
+import contextlib
 import hashlib
+import io
 import json
 import random
 import shutil
@@ -8,8 +10,8 @@ from pathlib import Path
 
 from mutation import mutate_bytes, mutate_json
 
+from cnnlab.cli.main import main
 from cnnlab.data import load
-from cnnlab.evaluation.listing import summaries
 from cnnlab.evaluation.opened import open_run
 from cnnlab.imaging.parsing import parse_kernel
 from cnnlab.recipe.load import resolve
@@ -23,7 +25,7 @@ FILES = (*JSON_FILES, "metrics.jsonl", "recipe.yaml", "checkpoints/best.safetens
 
 
 class Checkpoints:
-    """A run folder with one or two of its files changed, opened by `evaluate`, the list, `filter` or `--resume`.
+    """A run folder with one or two of its files changed, opened by `evaluate`, `filter` or `--resume`, or listed.
 
     In two of three cases the manifest's hashes are made to fit the change, so that what lies behind them is met.
     """
@@ -55,9 +57,9 @@ class Checkpoints:
                 open_run(self.run, device="cpu").engine.predict(self.data.test.images[:2])
                 return "evaluated"
             case 2:
-                if rng.random() < 0.3:
-                    summaries(self.run.parent)
-                    return "listed"
+                shown = (["evaluate"], ["train", "--resume", "x"])
+                if rng.random() < 0.5 and (self.run / "result.json").is_file():
+                    return _typed(*rng.choice(shown), "--out", str(self.run.parent))
                 tensors = checkpoint.load(self.run / "checkpoints", "best").tensors
                 parse_kernel(f"x:conv1[{rng.choice((0, 3, 7))}]", lambda run: tensors)
                 return "kernel"
@@ -97,3 +99,12 @@ class Checkpoints:
             manifest.write_bytes(json.dumps(signed, indent=2, allow_nan=False).encode() + b"\n")
         except (ValueError, AttributeError, TypeError):
             return
+
+
+def _typed(*arguments: str) -> str:
+    """A command as it is typed, all that it shows included; 1 would be a bug in cnnlab."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        code = main(list(arguments))
+    assert code in (0, 2, 3), said.getvalue()[-1500:]
+    return "shown" if code == 0 else "error shown"

@@ -78,11 +78,11 @@ def mutate_json(document: Any, rng: random.Random, odd: Sequence[Any] = ODD) -> 
     """One place of a document of lists and mappings changed: another value, left out, doubled, moved, renamed."""
     places = list(_places(document))
     if not places:
-        return rng.choice(odd)
+        return _copy(rng.choice(odd))
     parent, key = rng.choice(places)
     match rng.randrange(5):
         case 0 | 1:
-            parent[key] = rng.choice(odd)
+            parent[key] = _copy(rng.choice(odd))
         case 2:
             del parent[key]
         case 3:
