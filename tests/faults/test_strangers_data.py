@@ -237,7 +237,7 @@ def test_hostile_cifar_batches(cli, own_world, tmp_path, name, data, message):
         for _ in range(8):
             deep = [deep] * 5
         data = pickle.dumps({"label_names": [deep]}, 2)
-    batch = pickle.dumps({"labels": [0, 1], "data": b""}, 2)
+    batch = pickle.dumps({"labels": [0, 1]}, 2)
     for file in [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]:
         (place / file).write_bytes(batch)
     (place / "batches.meta").write_bytes(data)
