@@ -15,7 +15,7 @@
 | `augmentation` | batches: crop, mirror, cutout; mixup |
 """
 
-from cnnlab.data.augmentation import Augmentation, batch, mixup
+from cnnlab.data.augmentation import Augmentation, Moves, batch, draw, mixup, pick
 from cnnlab.data.dataset import DataSet, Part, Progress
 from cnnlab.data.duplicates import overlap
 from cnnlab.data.loading import load
@@ -26,12 +26,15 @@ __all__ = [
     "DATASETS",
     "Augmentation",
     "DataSet",
+    "Moves",
     "Part",
     "Progress",
     "batch",
+    "draw",
     "load",
     "mixup",
     "overlap",
+    "pick",
     "sample",
     "split",
 ]

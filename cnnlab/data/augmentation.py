@@ -19,6 +19,20 @@ class Augmentation:
     mixup: float = 0.0
 
 
+@dataclass(frozen=True)
+class Moves:
+    """What was drawn for b pictures; no array is larger than (b, height or width)."""
+
+    indices: np.ndarray
+    """(b,) which pictures of the training set."""
+    vertical: np.ndarray | None
+    """(b, H) the row that each row is taken from; None where nothing is shifted or mirrored."""
+    horizontal: np.ndarray | None
+    """(b, W) the column that each column is taken from."""
+    corners: np.ndarray | None
+    """(2, b) top and left of the square painted over, either below 0 at times; None: no cutout."""
+
+
 def batch(
     images: np.ndarray,
     indices: np.ndarray,
@@ -26,7 +40,6 @@ def batch(
     rng: np.random.Generator,
     *,
     fill: np.ndarray | int = 128,
-    rows: np.ndarray | None = None,
 ) -> np.ndarray:
     """Pick and augment one batch.
 
@@ -36,19 +49,31 @@ def batch(
         augmentation: crop, flip and cutout; `mixup` acts on floats and labels and is left to the caller.
         rng: draws for the whole batch; the same generator state gives the same batch.
         fill: the colour of cutout, (C,) or one level; the training set's mean is the usual choice.
-        rows: (b,) which of the batch's pictures are wanted; None: all. What is drawn is the same either way.
 
     Returns:
-        (B, H, W, C) uint8, or (b, H, W, C).
+        (B, H, W, C) uint8.
 
     Sources: crop with reflect padding and mirror as in K. He et al. 2015 (zero padding there); cutout is DeVries
     and Taylor 2017, its centre anywhere in the picture, so that part of the square may fall outside.
     """
-    height, width, channels = images.shape[1:]
-    count = len(indices)
-    if not augmentation.crop and not augmentation.flip:
-        out = images[indices if rows is None else indices[rows]]
-    else:
+    return pick(images, draw(images.shape[1:3], indices, augmentation, rng), augmentation.cutout, fill)
+
+
+def draw(
+    size: tuple[int, ...],
+    indices: np.ndarray,
+    augmentation: Augmentation,
+    rng: np.random.Generator,
+    rows: np.ndarray | None = None,
+) -> Moves:
+    """Draw what `batch` does to a batch of pictures of `size` (H, W).
+
+    Args:
+        rows: (b,) the pictures of the batch that are wanted; None: all. The draw is that of the whole batch.
+    """
+    (height, width), count = size, len(indices)
+    vertical = horizontal = corners = None
+    if augmentation.crop or augmentation.flip:
         pad = augmentation.crop
         shift = rng.integers(-pad, pad + 1, size=(2, count))
         vertical = _reflect(np.arange(height) + shift[0][:, None], height)  # (B, H)
@@ -56,14 +81,31 @@ def batch(
         if augmentation.flip:
             mirrored = rng.random(count) < 0.5
             horizontal[mirrored] = horizontal[mirrored, ::-1]
-        wanted = indices
-        if rows is not None:
-            wanted, vertical, horizontal = indices[rows], vertical[rows], horizontal[rows]
-        # One gather of C bytes a pixel: 3 times as fast as images[i, y, x] with broadcast indices.
-        pixels = ((wanted[:, None] * height + vertical) * width)[:, :, None] + horizontal[:, None, :]  # (B, H, W)
-        out = np.take(images.reshape(-1, channels), pixels, axis=0)  # (B, H, W, C)
     if augmentation.cutout:
-        _cut_out(out, augmentation.cutout, rng, fill, len(indices), rows)
+        corners = np.stack([rng.integers(0, length, count) - augmentation.cutout // 2 for length in size])  # (2, B)
+    if rows is None:
+        return Moves(indices, vertical, horizontal, corners)
+    return Moves(
+        indices[rows],
+        None if vertical is None else vertical[rows],
+        None if horizontal is None else horizontal[rows],
+        None if corners is None else corners[:, rows],
+    )
+
+
+def pick(images: np.ndarray, moves: Moves, cutout: int = 0, fill: np.ndarray | int = 128) -> np.ndarray:
+    """The pictures (b, H, W, C) uint8 that `moves` make of `images`; `cutout` and `fill` as for `batch`."""
+    height, width, channels = images.shape[1:]
+    if moves.vertical is None or moves.horizontal is None:
+        out = images[moves.indices]
+    else:
+        # One gather of C bytes a pixel: 3 times as fast as images[i, y, x] with broadcast indices.
+        lines = (moves.indices[:, None] * height + moves.vertical) * width  # (b, H)
+        pixels = lines[:, :, None] + moves.horizontal[:, None, :]  # (b, H, W)
+        out = np.take(images.reshape(-1, channels), pixels, axis=0)  # (b, H, W, C)
+    if moves.corners is not None:
+        for image, top, left in zip(out, *moves.corners.tolist(), strict=True):
+            image[max(top, 0) : max(top + cutout, 0), max(left, 0) : max(left + cutout, 0)] = fill
     return out
 
 
@@ -83,20 +125,3 @@ def _reflect(positions: np.ndarray, size: int) -> np.ndarray:
     period = 2 * (size - 1)
     folded = np.abs(positions) % period
     return np.minimum(folded, period - folded)
-
-
-def _cut_out(
-    images: np.ndarray,
-    side: int,
-    rng: np.random.Generator,
-    fill: np.ndarray | int,
-    count: int,
-    rows: np.ndarray | None,
-) -> None:
-    height, width = images.shape[1:3]
-    tops = rng.integers(0, height, count) - side // 2
-    lefts = rng.integers(0, width, count) - side // 2
-    if rows is not None:
-        tops, lefts = tops[rows], lefts[rows]
-    for image, top, left in zip(images, tops.tolist(), lefts.tolist(), strict=True):
-        image[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = fill

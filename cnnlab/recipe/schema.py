@@ -58,7 +58,8 @@ class TrainSection(Section):
     min_steps: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
     """On a small data set, epochs are raised until there are this many steps; not where epochs were asked for."""
     batch_size: Count = 128
-    """Images of a step."""
+    """Images of a step, over all processes. Of several processes each normalises its own share (batch norm); running
+    statistics are made equal, by their mean, before evaluation and before every save."""
     loss: Literal["cross-entropy", "mse"] = "cross-entropy"
     """mse is the lecture's ½ Σ (a − y)² over the outputs, on one-hot labels; both are means over images."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -73,6 +74,8 @@ class TrainSection(Section):
     """Time budget: training ends with the epoch in which it is used up, or before one that would not fit."""
     precision: Precision = "auto"
     """auto: bf16 where the processor computes it in hardware, fp32 elsewhere."""
+    compile: bool = False
+    """Compile the net by torch.compile: minutes before the first step, then faster ones, mostly on a GPU."""
     select: Literal["best", "last"] = "best"
     """Which weights are tested: those of the best validation epoch, or the last."""
 
@@ -105,7 +108,7 @@ class Recipe(Section):
     seed: Annotated[int, Field(ge=0, le=2**53)] = 0
     """Of initial weights, split, order, augmentation and dropout."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """CPU threads; none: all cores."""
+    """CPU threads of a process; none: all cores, shared out among the processes of a machine."""
 
     @property
     def split_seed(self) -> int:

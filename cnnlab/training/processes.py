@@ -233,7 +233,8 @@ class _Several(World):
         what = "lost" if lost else hashlib.sha256(str(error).encode()).hexdigest()
         error.told_elsewhere = False
         if self.first:
-            self.store.multi_set([f"told {what}", "told lost"], ["", ""])
+            self.store.set(f"told {what}", "")
+            self.store.set("told lost", "")
             return
         error.message = f"process {self.rank} of {self.size}: {error.message}"
         end = time.monotonic() + TELL_SECONDS

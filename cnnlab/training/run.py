@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
 
@@ -13,11 +13,11 @@ from cnnlab.data import Part
 from cnnlab.errors import NumericError, Stopped
 from cnnlab.text import command_path, printable
 from cnnlab.training import metrics
-from cnnlab.training.batches import batches
+from cnnlab.training.batches import Batches
 from cnnlab.training.checkpoint import first_not_finite
 from cnnlab.training.engines.base import Batch, StepKey
 from cnnlab.training.engines.diagnosis import not_finite
-from cnnlab.training.events import EpochDone, Event, Notice, RunFinished, RunStarted, StepDone
+from cnnlab.training.events import EpochDone, Event, Notice, RunFinished, StepDone
 from cnnlab.training.gradients import GradientLog
 from cnnlab.training.prepare import Prepared
 from cnnlab.training.processes import ProcessLost
@@ -25,12 +25,15 @@ from cnnlab.training.profiling import OFF, Profile
 from cnnlab.training.run_folder import EpochRow, RunFolder, write_json
 from cnnlab.training.saving import Midway, Progress, Saver
 from cnnlab.training.schedule import learning_rate
+from cnnlab.training.summary import result, started
 from cnnlab.training.tensorboard import TensorBoard
 
 Tell = Callable[[Event], None]
 """Receives every event. It may raise `Stopped` at StepDone or EpochDone: the run then saves where it is, and ends."""
 SAVE_SECONDS = 600.0
 """A longer epoch is also saved midway, this often."""
+READ_EVERY = 50
+"""Steps after which the objectives on a device are read: to read one, the host waits for the device."""
 DIVERGED = 3.0
 """A training loss of so many times that of guessing is reported."""
 
@@ -56,7 +59,9 @@ class Run:
     def __post_init__(self) -> None:
         self.world = self.prepared.world
         self.asked: Stopped | None = None
+        self.unread: list[SupportsFloat] = []
         self.saver = Saver(self.prepared, self.folder)
+        self.batches = Batches(self.prepared)
         recorded = self.prepared.settings.gradients and self.world.first
         self.log = GradientLog(self.folder, self.prepared) if recorded else None
         engine = self.prepared.engine
@@ -71,7 +76,7 @@ class Run:
             ProcessLost: another process of the training has ended, likewise.
         """
         begun = self._steps_done()
-        self._tell(self._started())
+        self._tell(started(self.prepared, self.folder.path, self.progress))
         try:
             reason = self._epochs()
         except Stopped as asked:
@@ -79,13 +84,13 @@ class Run:
         except (NumericError, ProcessLost) as error:
             kept = f"what epoch {self.progress.epoch} left is kept in" if self.progress.epoch else "nothing is saved in"
             raise type(error)(f"{error.message}; {kept} {printable(self.folder.path)}", hint=error.hint) from error
-        result = self._result()
+        document = self._result()
         self._draw()
         if self.profile.on:
-            result["profile"] = self.profile.document(self._steps_done() - begun)
+            document["profile"] = self.profile.document(self._steps_done() - begun)
         if self.world.first:
-            write_json(self.folder.result, result)
-        finished = RunFinished(self.folder.path, result, tuple(self.progress.rows), reason)
+            write_json(self.folder.result, document)
+        finished = RunFinished(self.folder.path, document, tuple(self.progress.rows), reason)
         self._tell(finished)
         return finished
 
@@ -150,31 +155,6 @@ class Run:
         size = self.world.size
         return "cnnlab" if size == 1 else f"torchrun --nproc-per-node {self.world.local_size} -m cnnlab"
 
-    def _started(self) -> RunStarted:
-        prepared, data = self.prepared, self.prepared.data
-        parts = {"train": prepared.train, "val": prepared.val, "test": data.test}
-        return RunStarted(
-            run=self.folder.path,
-            arch=prepared.recipe.model.arch,
-            data=data.name,
-            data_requested=data.requested,
-            fallback=data.fallback,
-            real_command=prepared.real_command,
-            images={name: len(part) if part is not None else 0 for name, part in parts.items()},
-            classes=len(data.classes),
-            image_shape=data.image_shape,
-            parameters=prepared.table.parameters,
-            macs=prepared.table.macs,
-            epochs=prepared.recipe.train.epochs,
-            first_epoch=self.progress.epoch + 1,
-            steps_per_epoch=prepared.steps_per_epoch,
-            engine=prepared.engine.name,
-            device=prepared.engine.device,
-            precision=prepared.engine.precision,
-            threads=prepared.threads,
-            rows=tuple(self.progress.rows),
-        )
-
     def epoch(self, epoch: int) -> EpochRow:
         """Train one epoch, or what is left of it, and measure it.
 
@@ -190,20 +170,38 @@ class Run:
             self.world.wishes.save = self.world.first and time.perf_counter() - saved > SAVE_SECONDS
             value = self.prepared.engine.step(item, lr, StepKey(recipe.seed, epoch, step))
             now = time.perf_counter()
-            midway.steps, midway.objective, midway.seconds = step + 1, midway.objective + float(value), now - started
+            midway.steps, midway.seconds = step + 1, now - started
+            self.unread.append(value)
+            if isinstance(value, float) or step % READ_EVERY == 0:
+                self._read_objectives(epoch)
             if self.world.agreed.save:
                 self._save_midway()
                 saved = now
             self._stop_if_agreed()
-            mean, rate = midway.objective / midway.steps, midway.steps * size / midway.seconds
+            mean, rate = midway.objective / (midway.steps - len(self.unread)), midway.steps * size / midway.seconds
             self._tell(StepDone(epoch, midway.steps, mean, rate, lr))
+        if self.unread:
+            self._read_objectives(epoch)
+            midway.seconds = time.perf_counter() - started
         row = self._measured(epoch, midway)
         seconds = round(time.perf_counter() - started, 3)
         rate, seconds = self.world.numbers_of_first([row.images_per_s, seconds])
         return replace(row, images_per_s=rate, seconds=seconds)
 
+    def _read_objectives(self, epoch: int) -> None:
+        """Add up the steps' objectives that are known by now; those still on a device are waited for."""
+        midway = self.progress.midway
+        for step, unread in enumerate(self.unread, midway.steps - len(self.unread)):
+            value = float(unread)
+            if not math.isfinite(value):
+                key = StepKey(self.prepared.recipe.seed, epoch, step)
+                raise not_finite("the objective or a gradient became not finite", key, None)
+            midway.objective += value
+        self.unread.clear()
+
     def _save_midway(self) -> None:
         with self.profile.phase("saving"):
+            self._read_objectives(self.progress.epoch + 1)
             self.prepared.engine.share_statistics()
             self.saver.midway(self.progress)
 
@@ -223,7 +221,7 @@ class Run:
         return EpochRow(epoch, mean, train_loss, train_acc, val_loss, val_acc, lr, round(rate, 1), 0.0)
 
     def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
-        made = batches(self.prepared, epoch, first)
+        made = self.batches.of(epoch, first)
         while True:
             with self.profile.phase("data"):
                 item = next(made, None)
@@ -282,38 +280,11 @@ class Run:
 
     def _result(self) -> dict[str, Any]:
         """Test once, with the weights that count, and sum up the run."""
-        prepared, rows = self.prepared, self.progress.rows
-        row = rows[self.progress.best_epoch - 1]
-        test_loss = test_acc = None
-        if prepared.settings.test:
-            prepared.engine.load_weights(self.progress.best_weights)
-            test_loss, test_acc = self._measure(prepared.data.test)
-        training_seconds = sum(
-            prepared.steps_per_epoch * prepared.recipe.train.batch_size / r.images_per_s for r in rows
-        )
-        images = len(rows) * prepared.steps_per_epoch * prepared.recipe.train.batch_size
-        return {
-            "run": str(self.folder.path),
-            "arch": prepared.recipe.model.arch,
-            "data": prepared.data.name,
-            "data_requested": prepared.data.requested,
-            "fallback": prepared.data.fallback,
-            "engine": prepared.engine.name,
-            "seed": prepared.recipe.seed,
-            "parameters": prepared.table.parameters,
-            "macs": prepared.table.macs,
-            "epochs": len(rows),
-            "best_epoch": self.progress.best_epoch,
-            "train_acc": row.train_acc,
-            "val_acc": row.val_acc,
-            "val_loss": row.val_loss,
-            "test_acc": test_acc,
-            "test_loss": test_loss,
-            "seconds": round(sum(r.seconds for r in rows), 3),
-            "images_per_s": round(images / training_seconds, 1),
-            "device": prepared.engine.device,
-            "precision": prepared.engine.precision,
-        }
+        test: tuple[float | None, float | None] = None, None
+        if self.prepared.settings.test:
+            self.prepared.engine.load_weights(self.progress.best_weights)
+            test = self._measure(self.prepared.data.test)
+        return result(self.prepared, self.folder.path, self.progress, *test)
 
     def _warn_of_divergence(self) -> None:
         """Say once that the training loss, though finite, is far above that of guessing.
@@ -322,7 +293,11 @@ class Run:
         """
         classes, rows = len(self.prepared.data.classes), self.progress.rows
         guessing = metrics.loss_of_guessing(classes, self.prepared.recipe.train.loss)
-        high = [row.epoch for row in rows if min(row.objective, row.train_loss) > DIVERGED * guessing]
+        high = [
+            row.epoch
+            for row in rows
+            if row.train_loss > DIVERGED * guessing and row.objective > guessing * DIVERGED / 2
+        ]
         if high and high[0] == len(rows):
             text = f"epoch {len(rows)}: the training loss is {rows[-1].train_loss:.4g}, that of guessing {guessing:.4g}"
             self._tell(Notice(text + ": training diverges. Lower the learning rate (--lr), or clip gradients"))

@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +16,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnnlab.data import Augmentation
+from cnnlab.data import Augmentation, draw, pick
 from cnnlab.data import batch as augmented
+from cnnlab.evaluation.evaluate import evaluate
 from cnnlab.randomness import Share, generator
 from cnnlab.training import device, processes
-from cnnlab.training.batches import _with_partners
+from cnnlab.training.batches import with_partners
 from cnnlab.training.processes import World
 
 EVERYTHING_RANDOM = ("--arch", "mlp:width=16,depth=2,batch_norm=false,dropout=0.3", "--data", "digits",
@@ -99,9 +102,8 @@ def test_rows_of_a_batch_are_those_of_the_whole_batch(augmentation):
     images = np.random.default_rng(0).integers(0, 256, (40, 9, 7, 3), dtype=np.uint8)
     indices, rows = np.arange(40)[::-2], np.array([3, 4, 17, 9])
     whole = augmented(images, indices, augmentation, generator(1, "augmentation"))
-    assert np.array_equal(
-        augmented(images, indices, augmentation, generator(1, "augmentation"), rows=rows), whole[rows]
-    )
+    moves = draw((9, 7), indices, augmentation, generator(1, "augmentation"), rows)
+    assert np.array_equal(pick(images, moves, augmentation.cutout), whole[rows])
 
 
 @given(st.integers(1, 40), st.integers(1, 5), st.integers(0, 99))
@@ -109,7 +111,7 @@ def test_mixup_finds_the_partners_that_other_processes_train_on(count, size, see
     partners = np.random.default_rng(seed).permutation(count)
     for rank in range(size):
         rows = np.arange(count)[World(rank, size).rows(count)]
-        needed, places = _with_partners(rows, partners)
+        needed, places = with_partners(rows, partners)
         assert np.array_equal(needed[: len(rows)], rows)
         assert np.array_equal(needed[places], partners[rows])
         assert len(set(needed.tolist())) == len(needed)
@@ -173,3 +175,176 @@ def test_an_error_of_all_is_told_once_and_the_others_say_who_they_are(cli, monke
     ended = cli("train", "--arch", "nothing", "--json")
     assert (ended.code, ended.out) == (2, "")
     assert "process 1: " in ended.err
+
+
+def run_to_the_end(count, *arguments):
+    ended = ends(start(count, *arguments))
+    assert [code for code, _, _ in ended] == [0] * count, ended
+
+
+@pytest.mark.slow
+def test_three_processes_train_a_cnn_as_one_does(cli):
+    arguments = ("train", "--arch", "cnn:width=4,norm=none,dropout=0.2", "--data", "digits", "--epochs", 2,
+                 "--batch-size", 64, "--precision", "fp64", "--threads", 1, "--set", "train.min_steps=0")  # fmt: skip
+    run_to_the_end(3, *arguments, "--name", "three")
+    assert cli(*arguments, "--name", "one", "-q").code == 0
+    assert largest_difference("runs/one", "runs/three") < 1e-9
+
+
+@pytest.mark.slow
+def test_two_processes_twice_are_bit_equal_and_batch_norm_is_one_for_all():
+    arguments = ("train", "--arch", "cnn:width=4,dropout=0.2", "--data", "digits", "--epochs", 2, "--threads", 1,
+                 "--set", "train.min_steps=0")  # fmt: skip
+    for name in ("a", "b"):
+        run_to_the_end(2, *arguments, "--name", name)
+    assert metrics("runs/a") == metrics("runs/b")
+    for file in ("best.safetensors", "last.safetensors"):
+        one, other = (Path("runs", name, "checkpoints", file).read_bytes() for name in ("a", "b"))
+        assert one == other
+    result = json.loads(Path("runs/a/result.json").read_text("utf-8"))
+    # One process with the statistics that were saved finds what two processes found together.
+    assert evaluate(Path("runs/a"), device="cpu").top1 == pytest.approx(result["test_acc"])
+
+
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def rows_so_far(run):
+    file = Path(run) / "metrics.jsonl"
+    return file.read_text("utf-8").count("\n") if file.is_file() else 0
+
+
+def worker(agent, rank):
+    """The process number of a rank of the agent's."""
+    for child in Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text().split():
+        if f"\0RANK={rank}\0" in Path(f"/proc/{child}/environ").read_text():
+            return int(child)
+    raise AssertionError(f"no rank {rank}")
+
+
+def require_whole(run):
+    """No half-written file in a run's folder, and every checkpoint's hash is right."""
+    from cnnlab.training import checkpoint
+
+    assert not [path for path in Path(run).rglob("*") if path.name.endswith(".tmp")]
+    for manifest in (Path(run) / "checkpoints").glob("*.json"):
+        checkpoint.load(manifest.parent, manifest.stem)
+
+
+LONG = ("train", "--arch", "mlp:width=64,depth=2", "--data", "digits", "--epochs", 12, "--batch-size", 4, "--threads",
+        1, "--set", "train.min_steps=0")  # fmt: skip
+linux = pytest.mark.skipif(sys.platform != "linux", reason="finds the workers in /proc")
+
+
+@linux
+@pytest.mark.faults
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_worker_ends_all_and_resume_goes_on_bit_for_bit(rank):
+    run_to_the_end(2, *LONG, "--name", "undisturbed")
+    agent = torchrun(*LONG, "--name", "killed")
+    wait_for(lambda: rows_so_far("runs/killed") >= 2)
+    os.kill(worker(agent, rank), signal.SIGKILL)
+    killed = time.monotonic()
+    _, err = agent.communicate(timeout=60)
+    assert time.monotonic() - killed < 30
+    assert agent.returncode == 1
+    assert err.count("another process of this training has ended") == 1, err
+    assert "is kept in runs/killed" in err
+    assert "SIGKILL" in err
+    saved = rows_so_far("runs/killed")
+    assert saved < 12
+    require_whole("runs/killed")
+    going_on = torchrun("train", "--resume", "runs/killed")
+    out, err = going_on.communicate(timeout=120)
+    assert going_on.returncode == 0, err
+    assert out.count("going on after epoch") == 1
+    assert metrics("runs/killed") == metrics("runs/undisturbed")
+
+
+@linux
+@pytest.mark.faults
+def test_torchruns_restart_goes_on_with_the_same_run():
+    agent = torchrun(*LONG, "--name", "again", options=("--nproc-per-node", 2, "--max-restarts", 1))
+    wait_for(lambda: rows_so_far("runs/again") >= 3)
+    os.kill(worker(agent, 1), signal.SIGKILL)
+    saved = rows_so_far("runs/again")
+    out, err = agent.communicate(timeout=120)
+    assert agent.returncode == 0, err
+    assert "torchrun has started the processes again: going on with " in out
+    after = int(re.search(r"going on after epoch (\d+)", out)[1])
+    assert saved - 1 <= after <= saved + 1
+    assert [path.name for path in Path("runs").iterdir()] == ["again"]
+    assert len(metrics("runs/again")) == 12
+    assert json.loads(Path("runs/again/result.json").read_text("utf-8"))["epochs"] == 12
+    require_whole("runs/again")
+
+
+@linux
+@pytest.mark.faults
+def test_a_stopped_worker_stops_all_after_the_same_step():
+    run_to_the_end(2, *LONG, "--name", "undisturbed")
+    agent = torchrun(*LONG, "--name", "stopped")
+    wait_for(lambda: rows_so_far("runs/stopped") >= 1)
+    os.kill(worker(agent, 1), signal.SIGTERM)
+    _, err = agent.communicate(timeout=60)
+    assert agent.returncode == 1
+    assert "everything is saved" in err
+    require_whole("runs/stopped")
+    going_on = torchrun("train", "--resume", "runs/stopped")
+    _, err = going_on.communicate(timeout=120)
+    assert going_on.returncode == 0, err
+    # A half-done epoch was saved with statistics of batch normalisation made equal: the same mean, rounded elsewhere.
+    assert largest_difference("runs/stopped", "runs/undisturbed") < 1e-3
+
+
+@pytest.mark.faults
+def test_two_nodes_train_one_run():
+    there = f"127.0.0.1:{free_port()}"
+    options = ("--nnodes", 2, "--nproc-per-node", 1, "--rdzv-backend", "c10d", "--rdzv-endpoint", there, "--rdzv-id",
+               "pair", "--local-addr", "127.0.0.1")  # fmt: skip
+    agents = [torchrun(*LONG, "--epochs", 3, "--name", "pair", "--json", options=options) for _ in range(2)]
+    spoken = [agent.communicate(timeout=240) for agent in agents]
+    assert [agent.returncode for agent in agents] == [0, 0], spoken
+    silent, document = sorted(out for out, _ in spoken)
+    assert silent == ""
+    assert json.loads(document)["epochs"] == 3
+    assert [path.name for path in Path("runs").iterdir()] == ["pair"]
+    environment = json.loads(Path("runs/pair/environment.json").read_text("utf-8"))
+    assert environment["processes"] == 2
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--arch", "nothing"), "nothing"),
+        (
+            (
+                "--arch",
+                "mlp:batch_norm=false",
+                "--data",
+                "digits",
+                "--lr",
+                1000,
+                "--set",
+                "optim.name=sgd",
+                "--set",
+                "train.loss=mse",
+                "--set",
+                "train.label_smoothing=0",
+            ),
+            "not finite|became",
+        ),
+    ],
+)
+def test_an_error_of_all_processes_is_told_once(arguments, expected):
+    agent = torchrun("train", *arguments, "--threads", 1, "--precision", "fp32", "--name", "wrong")
+    _, err = agent.communicate(timeout=120)
+    assert agent.returncode == 1
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, err
+    assert re.search(expected, errors[0])

@@ -1,11 +1,12 @@
 """What the loop asks of an engine. Pictures and labels come as NumPy arrays; an engine keeps its own kind inside."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, SupportsFloat
+from typing import Any, Protocol, SupportsFloat
 
 import numpy as np
 
+from cnnlab.data import Moves
 from cnnlab.errors import CheckpointError
 from cnnlab.training.profiling import Profile
 
@@ -23,8 +24,8 @@ class StepKey:
 class Batch:
     """What a step is trained on."""
 
-    images: np.ndarray
-    """(B, H, W, C) uint8, augmented."""
+    images: Any
+    """(B, H, W, C) uint8, augmented: an array, or what the engine's own picker gives."""
     labels: np.ndarray
     """(B,) int64."""
     partners: np.ndarray | None = None
@@ -66,6 +67,10 @@ class Engine(Protocol):
 
     def step(self, batch: Batch, lr: float, key: StepKey) -> SupportsFloat:
         """One step of training at learning rate `lr`: the mean objective over the batch (before the step)."""
+        ...
+
+    def picker(self, images: np.ndarray, cutout: int, fill: np.ndarray) -> Callable[[Moves], Any]:
+        """What picks and augments batches of the training set, as `cnnlab.data.pick` does, for `Batch.images`."""
         ...
 
     def share_statistics(self) -> None:

@@ -1,7 +1,8 @@
 """The hand-derived engine: the torch net is mirrored layer by layer and trained by `cnnlab.backprop`."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from cnnlab import backprop
 from cnnlab.backprop import Array, Layer
 from cnnlab.backprop.mirror import mirror
+from cnnlab.data import Moves, pick
 from cnnlab.errors import CheckpointError, NumericError, UsageError
 from cnnlab.randomness import generator
 from cnnlab.recipe.schema import OptimSection, TrainSection
@@ -84,6 +86,10 @@ class NumpyEngine:
 
     def wait(self) -> None:
         """Return at once: NumPy has done what it was asked."""
+
+    def picker(self, images: np.ndarray, cutout: int, fill: np.ndarray) -> Callable[[Moves], np.ndarray]:
+        """What picks and augments batches: NumPy, on the host."""
+        return partial(pick, images, cutout=cutout, fill=fill)
 
     def share_statistics(self) -> None:
         """Do nothing: this engine is for one process."""

@@ -11,20 +11,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cnnlab.errors import CheckpointError
-from cnnlab.models.layers import ACTIVATIONS, Dropout
+from cnnlab.errors import CheckpointError, MachineError
+from cnnlab.models.layers import Dropout
 from cnnlab.randomness import Share, generator
 from cnnlab.randomness import key as random_key
 from cnnlab.recipe.schema import OptimSection, TrainSection
 from cnnlab.text import printable
 from cnnlab.training.engines.base import Batch, LayerGradient, StepKey, count_of_updates
 from cnnlab.training.engines.diagnosis import bad_gradient, bad_output, bad_weight, leaves, not_finite
+from cnnlab.training.engines.gradient_recorder import GradientRecorder
 from cnnlab.training.engines.gradient_sum import GradientSum
+from cnnlab.training.engines.on_device import Picker, picker, sent
 from cnnlab.training.processes import ALONE, World
 from cnnlab.training.profiling import OFF
 
 EVALUATION_BATCH = 1000
-_ACTIVATION_TYPES = tuple(type(make()) for make in ACTIVATIONS.values())
 
 
 class TorchEngine:
@@ -58,15 +59,22 @@ class TorchEngine:
         self._probe = next((parameter for parameter in parameters if parameter.dim() == 1), parameters[0])
         self._draws = any(_may_draw(layer) for layer in self.net.modules())
         self.profile = OFF
+        self.waits = device.type != "cuda"
+        self._forward: Any = _compiled(self.net) if train.compile else self.net
+        if device.type == "cuda":
+            torch.backends.cudnn.benchmark = True  # every batch has the same shape
         self.world = world
         self._sum = GradientSum(world, parameters) if world.size > 1 else None
         self._dropouts = [(name, layer) for name, layer in self.net.named_modules() if isinstance(layer, Dropout)]
 
-    def step(self, batch: Batch, lr: float, key: StepKey) -> float:
+    def step(self, batch: Batch, lr: float, key: StepKey) -> float | Tensor:
         """Forward, backward, clip, update, average: the mean objective over the batch.
+
+        On a CUDA device the host does not wait: the objective comes as a tensor, and is NaN if the step was refused.
 
         Raises:
             NumericError: the objective or a gradient is not finite; the weights are those of before the step.
+            MachineError: the net cannot be compiled here.
         """
         self.net.train()
         whole = batch.whole or len(batch.labels)
@@ -79,14 +87,14 @@ class TorchEngine:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         with self.profile.phase("data"):
-            images, labels = self._to_device(batch.images), torch.from_numpy(batch.labels).to(self._device)
-            partners = None if batch.partners is None else torch.from_numpy(batch.partners).to(self._device)
+            images, labels = self._to_device(batch.images), sent(batch.labels, self._device)
+            partners = None if batch.partners is None else sent(batch.partners, self._device)
             if partners is not None:
                 mine = images[: len(partners)]
                 images = mine.mul(batch.share).add_(images[partners], alpha=1 - batch.share)
         with self.profile.phase("forward"):
             with self._autocast():
-                outputs = self.net(images)
+                outputs = self._forward(images)
             objective = self._objective(outputs, labels[: len(outputs)])
             if partners is not None:
                 blended = self._objective(outputs, labels[partners])
@@ -100,16 +108,21 @@ class TorchEngine:
             with self.profile.phase("all-reduce"):
                 objective = self._sum(objective.detach())
         with self.profile.phase("optimiser"):
-            value = float(objective.detach())
-            self._require_finite(value, key, images)
+            value = objective.detach() if self.waits else self._guarded(objective.detach())
+            if self.waits:
+                self._require_finite(float(value), key, images)
             self.optimizer.step()
             self._average()
-        return value
+        return float(value) if self.waits else value
 
     def wait(self) -> None:
         """Return when the device has done all that was asked of it; a CPU always has."""
         if self.device != "cpu":
             getattr(torch, self.device).synchronize()
+
+    def picker(self, images: np.ndarray, cutout: int, fill: np.ndarray) -> Picker:
+        """What picks and augments batches: on the device, where the training set then lies, or on the host."""
+        return picker(images, cutout, fill, self._device)
 
     def share_statistics(self) -> None:
         """Replace running statistics, and other buffers, by their mean over the processes."""
@@ -147,7 +160,7 @@ class TorchEngine:
         for name, layer in net.named_modules():
             if isinstance(layer, Dropout):
                 layer.rng = generator(0, f"dropout:{name}")
-        recorder = _GradientRecorder(net, len(images))
+        recorder = GradientRecorder(net, len(images))
         self._objective(net(self._to_device(images)), torch.from_numpy(labels).to(self._device)).backward()
         return recorder.result()
 
@@ -200,9 +213,10 @@ class TorchEngine:
             self.optimizer.state[parameter][key] = value
         self.updates = count_of_updates(state)
 
-    def _to_device(self, images: np.ndarray) -> Tensor:
+    def _to_device(self, images: np.ndarray | Tensor) -> Tensor:
         """(B, H, W, C) uint8 to normalised (B, C, H, W), channels_last: the layout it already has."""
-        pixels = torch.from_numpy(images).to(self._device).permute(0, 3, 1, 2)  # (B, C, H, W)
+        there = images if isinstance(images, Tensor) else sent(images, self._device)
+        pixels = there.permute(0, 3, 1, 2)  # (B, C, H, W)
         return pixels.to(self.dtype).sub_(self._mean).mul_(self._scale)
 
     def _objective(self, outputs: Tensor, labels: Tensor) -> Tensor:
@@ -242,6 +256,19 @@ class TorchEngine:
             if not math.isfinite(norm):
                 raise not_finite(f"the gradient's norm became {norm}", key, self._first_bad(images))
 
+    def _guarded(self, objective: Tensor) -> Tensor:
+        """As `_require_finite`, on the device: the fused optimisers leave out a step for which `found_inf` is 1.
+
+        Weights and optimiser are then those of before the step; the moving average goes on, until the run is ended.
+        """
+        finite = objective.isfinite()
+        if self._probe.grad is not None:
+            finite = finite & self._probe.grad.isfinite().all()
+        if self.train.clip_norm is not None:
+            finite = finite & nn.utils.clip_grad_norm_(self.net.parameters(), self.train.clip_norm).isfinite()
+        self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]  # as torch.amp.GradScaler sets it
+        return torch.where(finite, objective, math.nan)
+
     def _gradient_is_finite(self) -> bool:
         """Look at one small gradient, the lowest layer's, in which the δ of all others meet; if it is bad, at all."""
         probe = self._probe.grad
@@ -270,56 +297,20 @@ class TorchEngine:
             )
 
 
-class _GradientRecorder:
-    """Hooks that note δ at the output of each weight layer, and f′ at the activation that follows it."""
+def _compiled(net: nn.Module) -> Any:
+    """The net by torch.compile; what it says where it cannot is turned into a MachineError."""
+    compiled = torch.compile(net)
 
-    def __init__(self, net: nn.Module, count: int) -> None:
-        self.count = count
-        self.layers: list[tuple[str, nn.Linear | nn.Conv2d]] = []
-        self.deltas: dict[str, Tensor] = {}
-        self.slopes: dict[str, tuple[float, float]] = {}
-        self.latest: str | None = None
-        for name, layer in net.named_modules():
-            if isinstance(layer, nn.Linear | nn.Conv2d):
-                layer.register_forward_hook(self._watch(name, layer))
-            elif isinstance(layer, _ACTIVATION_TYPES):
-                layer.register_forward_pre_hook(self._activation)
+    def forward(images: Tensor) -> Any:
+        try:
+            return compiled(images)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            raise MachineError(
+                f"the net cannot be compiled here: {printable(str(error).strip().splitlines()[0])}",
+                hint="Leave train.compile out; it needs a C++ compiler, on a GPU also Triton",
+            ) from error
 
-    def _watch(self, name: str, layer: nn.Linear | nn.Conv2d) -> Any:
-        def forward(_: nn.Module, inputs: Any, output: Tensor) -> Tensor:
-            self.layers.append((name, layer))
-            self.latest = name
-            output.register_hook(lambda delta: self.deltas.__setitem__(name, delta.detach()))
-            return output
-
-        return forward
-
-    def _activation(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if self.latest is None or self.latest in self.slopes:
-            return
-        with torch.enable_grad():
-            z = inputs[0].detach().requires_grad_()
-            (slope,) = torch.autograd.grad(layer.forward(z).sum(), z)
-        dead = (slope == 0).transpose(0, 1).flatten(1).all(dim=1)  # by unit or channel
-        self.slopes[self.latest] = (float(slope.mean()), float(dead.double().mean()))
-
-    def result(self) -> list[LayerGradient]:
-        rows = []
-        for name, layer in self.layers:
-            # J is the mean loss of `count` pictures: times count, δ is that of one picture's own loss.
-            delta = self.deltas[name].double() * self.count
-            weight = layer.weight.grad
-            slope, dead = self.slopes.get(name, (None, None))
-            rows.append(
-                LayerGradient(
-                    name,
-                    float(delta.square().mean().sqrt()),
-                    0.0 if weight is None else float(weight.double().square().mean().sqrt()),
-                    slope,
-                    dead,
-                )
-            )
-        return rows
+    return forward
 
 
 def _optimizer(net: nn.Module, optim: OptimSection, device: torch.device) -> torch.optim.Optimizer:
