@@ -160,10 +160,10 @@ def _go_on(
         if found is None:
             return Run(prepared, folder, Progress(), tell).to_the_end()
         tell_differences(prepared, found.meta, tell)
-        return Run(prepared, folder, _take_up_in_turn(folder, prepared, found), tell).to_the_end()
+        return Run(prepared, folder, _take_up_in_turn(folder, prepared, found, tell), tell).to_the_end()
 
 
-def _take_up_in_turn(folder: RunFolder, prepared: Prepared, found: checkpoint.Checkpoint) -> Progress:
+def _take_up_in_turn(folder: RunFolder, prepared: Prepared, found: checkpoint.Checkpoint, tell: Tell) -> Progress:
     """Rank 0 takes up the checkpoint and puts the files in order, when all have read it; then the others follow."""
     world = prepared.world
     world.agree()

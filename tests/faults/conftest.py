@@ -56,8 +56,8 @@ class Nursery:
         return self.run(*(("train", "--resume", "runs/x") if begun else SMALL), folder=folder)
 
     def close(self) -> None:
-        self.process.stdin.close()
-        self.process.wait(30)
+        with self.process:
+            self.process.stdin.close()
 
     def _ask(self, request):
         self.process.stdin.write(json.dumps(request) + "\n")
@@ -74,8 +74,8 @@ def nursery(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def share():
-    """What part of a long series is run: all of it, or 1/CNNLAB_FAULTS_SHARE, as in CI."""
-    return 1 / int(os.environ.get("CNNLAB_FAULTS_SHARE", "1"))
+    """What part of a long series is run: a twentieth, or all of it with CNNLAB_FAULTS=full."""
+    return 1.0 if os.environ.get("CNNLAB_FAULTS") == "full" else 0.05
 
 
 @pytest.fixture(scope="session")
@@ -95,7 +95,8 @@ def essence(run: Path) -> dict[str, object]:
     files: dict[str, object] = {}
     for path in sorted(run.rglob("*")):
         name = path.relative_to(run).as_posix()
-        if path.is_dir() or name == "metrics.csv":  # the figures of metrics.jsonl again
+        # The csv has the figures of the jsonl again; a process killed after its last file leaves its lock behind.
+        if path.is_dir() or name in ("metrics.csv", ".lock"):
             continue
         if name == "metrics.jsonl":
             files[name] = [_without(json.loads(line), TIMES) for line in path.read_text().splitlines()]

@@ -31,7 +31,11 @@ def main():
         request = json.loads(line)
         if "wait" in request:
             _, status, used = os.wait4(request["wait"], 0)
-            answer = {"code": os.waitstatus_to_exitcode(status), "seconds": used.ru_utime + used.ru_stime}
+            answer = {
+                "code": os.waitstatus_to_exitcode(status),
+                "seconds": used.ru_utime + used.ru_stime,
+                "kilobytes": used.ru_maxrss,
+            }
         else:
             pid = os.fork()
             if pid == 0:

@@ -33,9 +33,10 @@ class Operations:
             raise OSError(self.how, os.strerror(self.how))
         if self.how == "kill-half" and half is not None:
             half()
-        result = act() if self.how == "kill-after" else None
-        os.kill(os.getpid(), signal.SIGKILL)
-        return result
+        try:
+            return act() if self.how == "kill-after" else None
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def _inside(self, path):
         return str(Path(path).absolute()).startswith(self.folder)
