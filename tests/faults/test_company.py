@@ -49,7 +49,8 @@ def test_two_processes_on_one_run_and_a_stale_lock(nursery, cli):
     assert nursery.wait(pid) == -signal.SIGKILL
     assert Path("runs/x/.lock").is_file()
     pid = nursery.start("train", "--resume", "runs/x", output="second.txt")
-    wait_for(lambda: "going on after epoch" in Path("second.txt").read_text())
+    second = Path("second.txt")
+    wait_for(lambda: second.exists() and "going on after epoch" in second.read_text())
     os.kill(pid, signal.SIGTERM)
     assert nursery.wait(pid) == 143
     assert not Path("runs/x/.lock").exists()
