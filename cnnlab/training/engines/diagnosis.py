@@ -18,7 +18,7 @@ def not_finite(what: str, key: StepKey, where: str | None) -> NumericError:
 
 
 def bad_weight(weights: Iterable[tuple[str, bool]]) -> str | None:
-    """What to say of the first weight or buffer that is not finite, given (name, finite) of each."""
+    """What to say of the first weight that is not finite, given (name, finite) of each."""
     name = next((name for name, finite in weights if not finite), None)
     return name and f"the first bad tensor is {printable(name)}, which the update of the step before made not finite"
 

@@ -221,7 +221,7 @@ class NumpyEngine:
         gradients = [(name, p.grad) for name, p in self.net.named_parameters() if p.name in p.layer.grads]
         with np.errstate(all="ignore"):
             return (
-                bad_weight((name, bool(np.isfinite(array).all())) for name, array in self.net.state_dict().items())
+                bad_weight((name, bool(np.isfinite(p.value).all())) for name, p in self.net.named_parameters())
                 or bad_output(
                     leaves(_walk(self.net), lambda layer: layer.children()),
                     lambda: self.net.forward(images.astype(self.dtype, copy=False)),

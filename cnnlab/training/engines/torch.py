@@ -287,7 +287,7 @@ class TorchEngine:
         gradients = [(name, p.grad) for name, p in self.net.named_parameters() if p.grad is not None]
         with torch.no_grad(), self._autocast():
             return (
-                bad_weight((name, bool(tensor.isfinite().all())) for name, tensor in self.net.state_dict().items())
+                bad_weight((name, bool(tensor.isfinite().all())) for name, tensor in self.net.named_parameters())
                 or bad_output(
                     leaves(self.net.named_modules(), lambda layer: list(layer.children())),
                     lambda: self.net(images),
