@@ -83,7 +83,8 @@ class Run:
             raise self._stopped(asked) from None
         except (NumericError, ProcessLost) as error:
             kept = f"what epoch {self.progress.epoch} left is kept in" if self.progress.epoch else "nothing is saved in"
-            raise type(error)(f"{error.message}; {kept} {printable(self.folder.path)}", hint=error.hint) from error
+            hint = error.hint if isinstance(error, NumericError) else f"{error.hint}\n{self._how_to_go_on()}"
+            raise type(error)(f"{error.message}; {kept} {printable(self.folder.path)}", hint=hint) from error
         document = self._result()
         self._draw()
         if self.profile.on:
@@ -148,12 +149,13 @@ class Run:
         return Stopped(
             f"stopped {where}; everything is saved",
             signal_number=asked.signal_number,
-            hint=f"Go on: {self._command()} train --resume {command_path(self.folder.path)}",
+            hint=self._how_to_go_on(),
         )
 
-    def _command(self) -> str:
-        size = self.world.size
-        return "cnnlab" if size == 1 else f"torchrun --nproc-per-node {self.world.local_size} -m cnnlab"
+    def _how_to_go_on(self) -> str:
+        several = f"torchrun --nproc-per-node {self.world.local_size} -m cnnlab"
+        command = "cnnlab" if self.world.size == 1 else several
+        return f"Go on: {command} train --resume {command_path(self.folder.path)}"
 
     def epoch(self, epoch: int) -> EpochRow:
         """Train one epoch, or what is left of it, and measure it.

@@ -20,7 +20,7 @@ from cnnlab.data import Augmentation, draw, pick
 from cnnlab.data import batch as augmented
 from cnnlab.evaluation.evaluate import evaluate
 from cnnlab.randomness import Share, generator
-from cnnlab.training import device, processes
+from cnnlab.training import checkpoint, device, processes
 from cnnlab.training.batches import with_partners
 from cnnlab.training.processes import World
 
@@ -227,10 +227,12 @@ def worker(agent, rank):
 
 
 def require_whole(run):
-    """No half-written file in a run's folder, and every checkpoint's hash is right."""
-    from cnnlab.training import checkpoint
-
-    assert not [path for path in Path(run).rglob("*") if path.name.endswith(".tmp")]
+    """Nothing half-written in a run's folder under a name of its own; every checkpoint's hash is right."""
+    for path in Path(run).rglob("*.json*"):
+        if not path.name.endswith(".tmp"):
+            text = path.read_text("utf-8")
+            for document in text.splitlines() if path.suffix == ".jsonl" else [text]:
+                json.loads(document)
     for manifest in (Path(run) / "checkpoints").glob("*.json"):
         checkpoint.load(manifest.parent, manifest.stem)
 
@@ -254,6 +256,7 @@ def test_a_killed_worker_ends_all_and_resume_goes_on_bit_for_bit(rank):
     assert agent.returncode == 1
     assert err.count("another process of this training has ended") == 1, err
     assert "is kept in runs/killed" in err
+    assert "train --resume runs/killed" in err
     assert "SIGKILL" in err
     saved = rows_so_far("runs/killed")
     assert saved < 12
@@ -262,6 +265,7 @@ def test_a_killed_worker_ends_all_and_resume_goes_on_bit_for_bit(rank):
     out, err = going_on.communicate(timeout=120)
     assert going_on.returncode == 0, err
     assert out.count("going on after epoch") == 1
+    assert not list(Path("runs").rglob("*.tmp"))
     assert metrics("runs/killed") == metrics("runs/undisturbed")
 
 
