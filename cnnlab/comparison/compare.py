@@ -162,7 +162,16 @@ def _real_command(data: DataSet, specs: Sequence[str], settings: Settings) -> st
     """Where digits stand in: the command that compares on the real thing."""
     if not data.fallback:
         return None
-    return typed([*(settings.command or ("cnnlab", "compare", *specs)), "--data", data.requested])
+    command = list(settings.command or ("cnnlab", "compare", *specs))
+    if "--name" in command:  # that folder holds the comparison on digits
+        del command[command.index("--name") : command.index("--name") + 2]
+    return typed(
+        [
+            *(word for word in command if not word.startswith("--name=") and word != "--offline"),
+            "--data",
+            data.requested,
+        ]
+    )
 
 
 def _remarks(plan: Plan) -> list[str]:

@@ -10,34 +10,40 @@ def in_words(test: PairTest, seeds: int, pairs: int, *, guessing: bool) -> str:
 
 
 def _better(test: PairTest, seeds: int) -> str:
-    a_wins = test.better == test.a
-    worse = test.b if a_wins else test.a
-    low, high = (test.ci_low, test.ci_high) if a_wins else (-test.ci_high, -test.ci_low)
-    only_better, only_worse = (test.only_a, test.only_b) if a_wins else (test.only_b, test.only_a)
-    difference, low_text, high_text = points(abs(test.difference), low, high)
     over = "" if seeds == 1 else f", {seeds} seeds"
     scope = (
         "one seed speaks of these two trained nets, not of their recipes"
         if seeds == 1
         else f"these counts are means over {seeds} seeds"
     )
-    return (
-        f"{test.better} is better than {worse} by {difference} points (95 % CI {low_text} to {high_text}{over}); "
-        f"of {counted(test.n, 'test image')} {only_better:,} are right only with {test.better}, "
-        f"{only_worse:,} only with {worse}; {scope}"
-    )
+    ahead, behind, (difference, low, high) = _in_favour(test)
+    by = f"{difference} points (95 % CI {low} to {high}{over})"
+    return f"{ahead} is better than {behind} by {by}; {_counts(test)}; {scope}"
 
 
 def _no_difference(test: PairTest, seeds: int, pairs: int, guessing: bool) -> str:
     start = f"no difference between {test.a} and {test.b} is shown"
     if test.only_a == test.only_b == 0 and test.difference == 0:
         return f"{start}: they are right on the same {counted(test.n, 'test image')}"
-    difference, low, high = points(test.difference, test.ci_low, test.ci_high)
     why = "Neither is better than guessing" if guessing else _why(test, seeds, pairs)
+    ahead, _, (difference, low, high) = _in_favour(test)
+    return f"{start}: {ahead} is ahead by {difference} points (95 % CI {low} to {high}); {_counts(test)}. {why}"
+
+
+def _in_favour(test: PairTest) -> tuple[str, str, tuple[str, ...]]:
+    """Who is ahead, who is not, and by how many points with the interval, seen from the one ahead."""
+    if test.difference >= 0:
+        return test.a, test.b, points(test.difference, test.ci_low, test.ci_high)
+    return test.b, test.a, points(-test.difference, -test.ci_high, -test.ci_low)
+
+
+def _counts(test: PairTest) -> str:
+    ahead, behind, _ = _in_favour(test)
+    only = {test.a: test.only_a, test.b: test.only_b}
+    verb = "is" if only[ahead] == 1 else "are"
     return (
-        f"{start}: {test.a} has {difference if test.difference < 0 else '+' + difference} points "
-        f"(95 % CI {low} to {high}); of {counted(test.n, 'test image')} {test.only_a:,} are right only with {test.a}, "
-        f"{test.only_b:,} only with {test.b}. {why}"
+        f"of {counted(test.n, 'test image')} {only[ahead]:,} {verb} right only with {ahead}, "
+        f"{only[behind]:,} only with {behind}"
     )
 
 

@@ -267,9 +267,11 @@ def test_with_test_labels_permuted_no_contestant_beats_chance(own_world, monkeyp
 
 
 def test_digits_stand_in_for_what_could_not_be_had_and_say_so(own_world):
-    comparison, _ = compared(data=None, offline=True, epochs=1)
+    command = ("cnnlab", "compare", *NETS, "--offline", "--name", "one", "--epochs", "1")
+    comparison, _ = compared(data=None, offline=True, epochs=1, name="one", command=command)
     assert (comparison.data, comparison.data_requested, comparison.fallback) == ("digits", "cifar10", True)
-    assert comparison.real_command.endswith("--data cifar10")
+    # The same name would be that of another comparison, and offline there is nothing to be had.
+    assert comparison.real_command == f"cnnlab compare {NETS[0]} {NETS[1]} --epochs 1 --data cifar10"
     assert "standing in for cifar10" in (comparison.folder / "comparison.md").read_text(encoding="utf-8")
 
 

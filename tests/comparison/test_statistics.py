@@ -188,6 +188,20 @@ def test_the_same_net_twice_is_right_on_the_same_images():
     assert test.seeds_more is None
 
 
+def test_no_difference_is_told_from_the_side_of_the_one_ahead():
+    right = np.ones((2, 360), bool)
+    right[0, :3] = right[1, 3] = False
+    steady = ([0.9] * 6,)
+    test = judge([Evidence(name, row[None], steady, (1,)) for name, row in zip(("mlp", "cnn"), right, strict=True)],
+                 (0,), 0.1)[0]  # fmt: skip
+    assert test.difference == pytest.approx(-2 / 360)
+    assert test.verdict.startswith(
+        "no difference between mlp and cnn is shown: cnn is ahead by 0.6 points (95 % CI -0.8 to 1.9); "
+        "of 360 test images 3 are right only with cnn, 1 only with mlp. "
+    )
+    assert test.verdict.endswith("2 seeds more would say whether it lasts (--seeds 3)")
+
+
 def test_one_epoch_of_one_seed_carries_no_verdict():
     rng = np.random.default_rng(6)
     good, bad = images_of(rng, 1000, 0.95), images_of(rng, 1000, 0.6)
