@@ -50,7 +50,7 @@ class Mark:
         return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
 
     def __str__(self) -> str:
-        bounds = [f"{sign} {bound:g}" for sign, bound in (("≥", self.least), ("≤", self.most)) if bound is not None]
+        bounds = [f"{sign} {bound:.4g}" for sign, bound in (("≥", self.least), ("≤", self.most)) if bound is not None]
         return " ".join(bounds)
 
 
@@ -95,7 +95,8 @@ def _line(row: Row) -> str:
     line = f"{row.name:40}{f'{value:,.0f}' if value >= 100 else f'{value:,.1f}':>10}"
     if row.compared:
         low, middle, high = min(row.compared), statistics.median(row.compared), max(row.compared)
-        line += f"{middle:16.2f}{low:7.2f}{high:7.2f}"
+        digits = 2 if high < 100 else 0
+        line += f"{middle:16.{digits}f}{low:7.{digits}f}{high:7.{digits}f}"
         if str(row.mark):
             line += f"  {row.mark} {'met' if row.met else 'MISSED'}"
     return line
