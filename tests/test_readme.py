@@ -46,3 +46,18 @@ def test_an_example_is_understood(line):
         command.make_context(name, arguments)
     except TyperException as error:
         pytest.fail(f"cnnlab {line}: {error.format_message()}")
+
+
+def test_every_test_that_contributing_names_is_there():
+    contributing = (README.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\b(test_\w+)`", contributing)) | set(re.findall(r"\b(test_\w+)_…", contributing))
+    code = "\n".join(file.read_text(encoding="utf-8") for file in README.parent.glob("tests/**/test_*.py"))
+    assert len(named) > 30
+    assert sorted(name for name in named if f"def {name}" not in code) == []
+
+
+def test_every_file_that_contributing_names_is_there():
+    contributing = (README.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\b(tests/[\w/]+\.py)", contributing))
+    assert len(named) > 10
+    assert sorted(name for name in named if not (README.parent / name).is_file()) == []

@@ -1,6 +1,6 @@
 """Mutated inputs by the thousand: every one gives a value or one of cnnlab's own errors, soon, in bounded memory.
 
-`CNNLAB_FUZZ=full pytest -m faults tests/faults/test_fuzz.py` runs the full counts; else a fortieth of them is run.
+`CNNLAB_FAULTS=full pytest -m faults tests/faults/test_fuzz.py` runs the full counts; else a fortieth of them is run.
 """
 
 import json
@@ -20,7 +20,7 @@ COUNTS = {
     "archives": 1_000,
     "batches": 2_000,
 }
-FULL = os.environ.get("CNNLAB_FUZZ") == "full"
+FULL = os.environ.get("CNNLAB_FAULTS") == "full"
 MOST_BYTES = 2**30
 MOST_SECONDS = 5.0
 SEED = 6
