@@ -37,8 +37,9 @@ def test_five_steps(own, theirs, options, dtype, tolerance):
         ours.step()
         reference.step()
         assert layer.weight.dtype == layer.bias.dtype == dtype
-        assert_allclose(layer.weight, tensors[0].detach().numpy(), rtol=tolerance)
-        assert_allclose(layer.bias, tensors[1].detach().numpy(), rtol=tolerance)
+        # Values that a step brings near 0 keep the rounding of what they were: tolerance of 0.01 as well.
+        assert_allclose(layer.weight, tensors[0].detach().numpy(), rtol=tolerance, atol=0.01 * tolerance)
+        assert_allclose(layer.bias, tensors[1].detach().numpy(), rtol=tolerance, atol=0.01 * tolerance)
 
 
 @pytest.mark.parametrize(("own", "theirs"), sorted({kind[:2] for kind in KINDS}, key=str))

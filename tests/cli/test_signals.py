@@ -79,6 +79,7 @@ def test_what_is_ignored_stays_ignored():
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
 
 
+@pytest.mark.faults
 def test_a_reader_that_goes_away_ends_no_run():
     with subprocess.Popen(
         [sys.executable, "-m", "cnnlab", *SMALL], stdout=subprocess.PIPE, stderr=subprocess.PIPE
