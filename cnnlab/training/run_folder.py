@@ -201,21 +201,32 @@ def _rename_to_free_name(begun: Path, stem: str, *, only: bool) -> Path:
     """Rename to `stem`, or with a number behind it unless `only` that will do: a rename takes no folder with files."""
     for attempt in range(1, 1000):
         path = begun.with_name(stem if attempt == 1 else f"{stem}-{attempt}")
-        try:
-            if not path.exists():
+        if not path.exists():
+            try:
                 begun.rename(path)
-                sync_folder(path.parent)
-                return path
-        except OSError as error:
-            if not path.exists():
-                with writing(path):
-                    raise error
+            except OSError as error:
+                if not path.exists():  # otherwise another run has just taken the name
+                    with writing(path):
+                        raise error
+            else:
+                return _kept(path, begun)
         if only:
             raise UsageError(
                 f"{printable(path)} exists already; a run folder is never shared",
                 hint=f"Choose another --name, or go on with it: cnnlab train --resume {printable(path)}",
             )
     raise MachineError(f"no free name for a run in {printable(begun.parent)}")
+
+
+def _kept(path: Path, begun: Path) -> Path:
+    """The run folder under its name, for good; under the old one again where the disk will not have it."""
+    try:
+        with writing(path):
+            sync_folder(path.parent)
+    except MachineError:
+        path.rename(begun)
+        raise
+    return path
 
 
 def list_runs(out: Path) -> list[RunFolder]:
