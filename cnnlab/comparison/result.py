@@ -225,7 +225,7 @@ class PairTest:
     p_adjusted: float
     """The one that decides (p_seeds, or p_mcnemar without it), corrected by Holm for the number of pairs."""
     training_noise: float | None
-    """One seed: how much validation accuracy moves from epoch to epoch near the best one (SD); None otherwise."""
+    """One seed: how far validation accuracy still moved around the best epoch, which chance may too; None otherwise."""
     better: str | None
     """The name of the better one; None: no difference is shown."""
     seeds_more: int | None

@@ -18,8 +18,6 @@ CHANCE_ALPHA = 0.001
 """Of the statement that a net is better than guessing."""
 POWER = 0.8
 MOST_SEEDS = 1000
-NEAR = 5
-"""Epochs on each side of the best one by which a single training's own noise is judged."""
 
 ONE_SEED_INTERVAL = "adjusted Wald interval for paired proportions (Bonett and Price 2012)"
 SEEDS_INTERVAL = (
@@ -157,22 +155,21 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def training_noise(a: Evidence, b: Evidence) -> float | None:
-    """How far a single training of each would put the difference by chance alone (SD), in accuracy; None: unknown.
+    """How far a single training of each may put the difference by chance (SD), in accuracy; None: one epoch, unknown.
 
-    One seed shows no spread over seeds. What it does show is how much accuracy moves from one epoch to the next near
-    the best one: two nets of the same recipe cannot be told apart by less. The median keeps out the early rise.
+    One seed shows no spread over seeds. What it does show is how far accuracy still moved around the best epoch, within
+    a third of the training: a net that is still learning, or jumps from epoch to epoch, might as well have ended there.
+    The root mean square of both nets' ranges. Measured on nets that differ in nothing but the seed, it keeps false
+    verdicts below 5 % where McNemar's test alone gives up to 44 %; see the README.
     """
-    from scipy.stats import median_abs_deviation
-
-    variances = []
+    moved = []
     for contestant in (a, b):
-        first = contestant.best_epochs[0] - 1
-        near = np.asarray(contestant.accuracies[0], float)[max(0, first - NEAR) : first + NEAR + 1]
-        if len(near) < 2:
+        accuracies, best = np.asarray(contestant.accuracies[0], float), contestant.best_epochs[0] - 1
+        third = max(2, round(len(accuracies) / 3))
+        if len(accuracies) < 2:
             return None
-        change = median_abs_deviation(np.diff(near), center=lambda x, axis: np.zeros(()), scale="normal")
-        variances.append(float(change) ** 2 / 2)  # a change is the difference of two epochs
-    return float(np.sqrt(sum(variances)))
+        moved.append(np.ptp(accuracies[max(0, best - third) : best + third + 1]))
+    return float(np.sqrt(np.mean(np.square(moved))))
 
 
 def _decide(test: PairTest, a: Evidence, b: Evidence, chance: float) -> PairTest:

@@ -64,10 +64,10 @@ def _one_seed(test: PairTest, pairs: int) -> str:
         return f"Among {pairs} pairs such a difference arises by chance (Holm's correction)."
     if test.training_noise is None:
         return "One epoch of one seed does not tell how much training itself varies."
-    noise = points(test.training_noise)[0]
+    moved = points(test.training_noise)[0]
     return (
-        f"The images alone would tell these two nets apart (p = {test.p_mcnemar:.2g}), but accuracy moves by about "
-        f"{noise} points from epoch to epoch as well."
+        f"The images alone would tell these two nets apart (p = {test.p_mcnemar:.2g}), but within a third of the "
+        f"training their accuracy still moved by {moved} points."
     )
 
 

@@ -137,6 +137,21 @@ def test_two_copies_of_a_recipe_are_no_different_in_17_of_20_tries(n, jitter, se
     assert sum(test.better is None and "no difference" in test.verdict for test in tries) >= 17
 
 
+def test_nets_that_are_still_learning_are_not_told_apart_by_one_seed():
+    """Two copies, one of them a few epochs behind: smooth curves that still rise show how little one ending means."""
+    right = np.ones((2, 1000), bool)
+    right[0, :400] = right[1, 400:900] = False
+    rising = [0.02 * epoch for epoch in range(1, 31)]
+    pair = [Evidence(name, row[None], (rising,), (30,)) for name, row in zip("ab", right, strict=True)]
+    test = judge(pair, (0,), 0.1)[0]
+    assert test.p_mcnemar < 0.05
+    assert test.training_noise == pytest.approx(0.2)  # ten epochs of two points
+    assert test.better is None
+    assert "within a third of the training their accuracy still moved by 20.0 points" in test.verdict
+    settled = [replace(one, accuracies=([0.1] * 10 + [0.6] * 20,)) for one in pair]
+    assert judge(settled, (0,), 0.1)[0].better == "a"
+
+
 def test_images_alone_would_see_differences_between_copies():
     """What the rule for one seed is for: training that varies by 0.6 points fools McNemar's test on 10,000 images."""
     rng = np.random.default_rng(2)
