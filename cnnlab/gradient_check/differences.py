@@ -19,6 +19,9 @@ STEPS = tuple(2.0**-power for power in (9, 12, 15, 18, 21))
 _AGREEMENT = 1e-8
 """Two step sizes that differ by less, relative to the gradient, see no kink that would matter."""
 
+_GAP_NOISE = 5.0
+"""Rounding in the gap between the one-sided derivatives against that in the central one: their coefficients' sums."""
+
 _EPSILON = float(np.finfo(np.float64).eps)
 
 
@@ -84,7 +87,8 @@ class _Point:
     def smooth(self, largest: float) -> bool:
         """Whether both step sizes say the same, and the gap between right and left closes (as h³ where f is smooth)."""
         rest = _AGREEMENT * max(abs(self.derivative), 0.01 * largest) + self.noise
-        return abs(self.derivative - self._coarse) <= rest and self._gap <= 0.5 * self._coarse_gap + rest
+        closed = self._gap <= 0.5 * self._coarse_gap + rest + _GAP_NOISE * self.noise
+        return closed and abs(self.derivative - self._coarse) <= rest
 
     def _one_sided(self, outputs: dict[float, Array], factor: float, step: float) -> Array:
         """Each output's share in the derivative from one side, of second order: 2 · chord(h) − chord(2h)."""
