@@ -63,7 +63,9 @@ def test_the_phases_of_a_run_add_up(train_digits, engine):
     assert profile["steps"] == 2 * (1294 // 64)
     assert sum(phase["seconds"] for phase in phases.values()) == pytest.approx(profile["seconds"], abs=0.01)
     assert sum(phase["share"] for phase in phases.values()) == pytest.approx(1, abs=0.001)
-    assert all(phase["seconds"] > 0 for phase in phases.values())
+    # The cheap ones of so small a net may round to nothing.
+    assert all(phase["seconds"] >= 0 for phase in phases.values())
+    assert all(phases[name]["seconds"] > 0 for name in ("forward", "backward", "evaluation", "saving"))
     forward = phases["forward"]
     assert forward["ms_per_step"] == pytest.approx(1e3 * forward["seconds"] / profile["steps"], rel=0.01, abs=0.01)
 
