@@ -21,7 +21,7 @@ from cnnlab.comparison.testing import put_to_the_test
 from cnnlab.comparison.trainings import Trainings
 from cnnlab.data import DataSet
 from cnnlab.errors import MachineError, UsageError
-from cnnlab.files import writing
+from cnnlab.files import remove_temporaries, writing
 from cnnlab.text import printable
 from cnnlab.training.lock import only_process
 from cnnlab.training.prepare import load_data
@@ -113,6 +113,7 @@ def _folder(settings: Settings) -> Iterator[Path]:
         path.mkdir(exist_ok=True)
         (path / RUNS).mkdir(exist_ok=True)
     with only_process(path):
+        remove_temporaries(path)
         for leftover in (path / RUNS).glob(".*.tmp"):  # of a run folder that was being made when the process died
             shutil.rmtree(leftover, ignore_errors=True)
         yield path

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.faults
+EPOCHS, SEEDS = 3, 2
 COMMAND = (sys.executable, "-m", "cnnlab", "compare", "a=mlp:depth=1,width=32", "b=cnn:width=4", "--data", "digits",
-           "--epochs", "5", "--seeds", "2", "--threads", "1", "--device", "cpu", "--name", "one", "-q")  # fmt: skip
+           "--epochs", str(EPOCHS), "--seeds", str(SEEDS), "--threads", "1", "--device", "cpu", "--name", "one",
+           "-q")  # fmt: skip
 
 
 def timeless(folder):
@@ -25,26 +27,32 @@ def timeless(folder):
     return stripped(json.loads((folder / "runs/one/comparison.json").read_text()))
 
 
+def epochs_done(folder: Path) -> int:
+    """Lines of all metrics that are there."""
+    return sum(len(file.read_bytes().splitlines()) for file in folder.glob("runs/one/runs/*/metrics.jsonl"))
+
+
+def kill_after(folder: Path, epochs: int, moment: float) -> None:
+    """Start the command, and kill it `moment` seconds after so many epochs are saved."""
+    process = subprocess.Popen(COMMAND, cwd=folder)
+    while process.poll() is None and epochs_done(folder) < epochs:
+        time.sleep(0.01)
+    time.sleep(moment)
+    assert process.poll() is None, "it ended before it was killed"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
-@pytest.mark.parametrize("seed", range(3))
-def test_killed_at_any_moment(tmp_path, seed):
+def test_killed_at_any_moment(tmp_path):
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     alone.mkdir()
     killed.mkdir()
-    started = time.monotonic()
-    subprocess.run(COMMAND, cwd=alone, check=True, timeout=600)
-    whole, kills = time.monotonic() - started, 0
-    chance = random.Random(seed)
-    for _ in range(8):
-        process = subprocess.Popen(COMMAND, cwd=killed)
-        try:
-            process.wait(timeout=chance.uniform(0.2, 0.9) * whole)
-            break
-        except subprocess.TimeoutExpired:
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
-            kills += 1
-    subprocess.run(COMMAND, cwd=killed, check=True, timeout=600)
-    assert kills
+    subprocess.run(COMMAND, cwd=alone, check=True)
+    chance = random.Random(0)
+    for epochs in sorted(chance.sample(range(2 * SEEDS * EPOCHS), 4)):
+        kill_after(killed, epochs, chance.uniform(0, 0.1))
+        assert not (killed / "runs/one/comparison.json").exists()
+    subprocess.run(COMMAND, cwd=killed, check=True)
     assert timeless(killed) == timeless(alone)
     assert not [path for path in Path(killed / "runs/one").rglob(".*") if path.name.endswith(".tmp")]
