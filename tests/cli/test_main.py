@@ -1,5 +1,9 @@
 """The program around the commands: exit codes, the error block, JSON on failure."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from cnnlab import __version__, errors
@@ -60,3 +64,15 @@ def test_help_of_every_command_imports_nothing_heavy(cli_process):
         assert ended.code == 0
         for heavy in ("torch", "numpy", "matplotlib", "sklearn", "PIL"):
             assert f" {heavy}\n" not in ended.err, f"cnnlab {command} --help imports {heavy}"
+
+
+@pytest.mark.parametrize(("processes", "left"), [("2", ""), ("1", "cleared up\n")])
+def test_one_of_several_processes_ends_without_pythons_clearing_up(processes, left):
+    """What gloo's threads still hold then aborts a process now and then."""
+    program = (
+        "import atexit, runpy, sys; atexit.register(print, 'cleared up'); sys.argv = ['cnnlab', '--version'];"
+        "runpy.run_module('cnnlab', run_name='__main__')"
+    )
+    environment = {**os.environ, "WORLD_SIZE": processes, "RANK": "0"}
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"cnnlab {__version__}\n{left}", "")
