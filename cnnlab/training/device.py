@@ -6,7 +6,7 @@ import torch
 
 from cnnlab.errors import MachineError
 from cnnlab.recipe.schema import Precision
-from cnnlab.training.processes import ALONE, World
+from cnnlab.training.world import ALONE, World
 
 
 def choose_device(wanted: str, world: World = ALONE) -> torch.device:

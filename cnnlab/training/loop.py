@@ -24,11 +24,12 @@ from cnnlab.training.going_on import (
 )
 from cnnlab.training.lock import only_process
 from cnnlab.training.prepare import Prepared, load_data, prepare, tell_nobody
-from cnnlab.training.processes import World, joined
+from cnnlab.training.processes import joined
 from cnnlab.training.run import Run, Tell
 from cnnlab.training.run_folder import RunFolder, as_json, create
 from cnnlab.training.saving import Progress
 from cnnlab.training.settings import Settings
+from cnnlab.training.world import World
 
 
 def train(recipe: Recipe, settings: Settings, tell: Tell = tell_nobody, *, data: DataSet | None = None) -> RunFinished:

@@ -17,9 +17,9 @@ from cnnlab.recipe.schema import Recipe
 from cnnlab.text import printable
 from cnnlab.training.engines.base import Engine
 from cnnlab.training.events import Event, Loading, Notice
-from cnnlab.training.processes import ALONE, World
 from cnnlab.training.settings import EngineName, Settings
 from cnnlab.training.tensorboard import require_tensorboard
+from cnnlab.training.world import ALONE, World
 
 if TYPE_CHECKING:
     from cnnlab.models.table import LayerTable

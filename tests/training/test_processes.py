@@ -22,7 +22,7 @@ from cnnlab.evaluation.evaluate import evaluate
 from cnnlab.randomness import Share, generator
 from cnnlab.training import checkpoint, device, processes
 from cnnlab.training.batches import with_partners
-from cnnlab.training.processes import World
+from cnnlab.training.world import World
 
 EVERYTHING_RANDOM = ("--arch", "mlp:width=16,depth=2,batch_norm=false,dropout=0.3", "--data", "digits",
                      "--epochs", 2, "--batch-size", 33, "--lr", 0.02, "--precision", "fp64", "--threads", 1,

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from cnnlab.training.processes import Wishes, World
+from cnnlab.training.world import Wishes, World
 
 
 class GradientSum:

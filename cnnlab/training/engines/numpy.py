@@ -1,7 +1,7 @@
 """The hand-derived engine: the torch net is mirrored layer by layer and trained by `cnnlab.backprop`."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,10 +16,10 @@ from cnnlab.randomness import generator
 from cnnlab.recipe.schema import OptimSection, TrainSection
 from cnnlab.training.engines.base import Batch, LayerGradient, StepKey, count_of_updates
 from cnnlab.training.engines.diagnosis import bad_gradient, bad_output, bad_weight, leaves, not_finite
+from cnnlab.training.engines.numpy_gradient_recorder import NumpyGradientRecorder, walk
 from cnnlab.training.profiling import OFF
 
 EVALUATION_BATCH = 250
-_ACTIVATIONS = (backprop.ReLU, backprop.Sigmoid, backprop.Tanh, backprop.GELU, backprop.SiLU, backprop.Identity)
 _PRECISIONS = {"auto": "fp32", "fp32": "fp32", "fp64": "fp64"}
 
 
@@ -61,7 +61,7 @@ class NumpyEngine:
             NumericError: a value on the way is not finite; the weights are those of before the step.
         """
         self.net.train()
-        for name, layer in _walk(self.net):
+        for name, layer in walk(self.net):
             if isinstance(layer, backprop.Dropout):
                 layer.rng = generator(key.seed, f"dropout:{name}", key.epoch, key.step)
         for group in self.optimizer.param_groups:
@@ -106,10 +106,10 @@ class NumpyEngine:
     def layer_gradients(self, images: np.ndarray, labels: np.ndarray) -> list[LayerGradient]:
         """δ, ∂J/∂w, mean f′ and dead units of every weight layer; nothing is changed by it."""
         net = copy.deepcopy(self.net).train()
-        for name, layer in _walk(net):
+        for name, layer in walk(net):
             if isinstance(layer, backprop.Dropout):
                 layer.rng = generator(0, f"dropout:{name}")
-        recorder = _GradientRecorder(net, len(images))
+        recorder = NumpyGradientRecorder(net, len(images))
         loss = _loss(self.train)
         loss.forward(net.forward(self._normalised(images)), labels)
         net.backward(loss.backward())
@@ -223,75 +223,12 @@ class NumpyEngine:
             return (
                 bad_weight((name, bool(np.isfinite(p.value).all())) for name, p in self.net.named_parameters())
                 or bad_output(
-                    leaves(_walk(self.net), lambda layer: layer.children()),
+                    leaves(walk(self.net), lambda layer: layer.children()),
                     lambda: self.net.forward(images.astype(self.dtype, copy=False)),
                     watch,
                 )
                 or bad_gradient((name, bool(np.isfinite(array).all())) for name, array in reversed(gradients))
             )
-
-
-class _GradientRecorder:
-    """Notes δ at the output of each weight layer, and f′ at the activation that follows it."""
-
-    def __init__(self, net: Layer, count: int) -> None:
-        self.count = count
-        self.layers: list[tuple[str, Layer]] = []
-        self.deltas: dict[str, Array] = {}
-        self.slopes: dict[str, tuple[float, float]] = {}
-        for name, layer in _walk(net):
-            if isinstance(layer, backprop.Linear | backprop.Conv2d):
-                self._watch_weights(name, layer)
-            elif isinstance(layer, _ACTIVATIONS):
-                self._watch_activation(layer)
-
-    def _watch_weights(self, name: str, layer: Layer) -> None:
-        forward, backward = layer.forward, layer.backward
-
-        def noting_forward(x: Array) -> Array:
-            self.layers.append((name, layer))
-            return forward(x)
-
-        def noting_backward(delta: Array) -> Array:
-            self.deltas[name] = delta
-            return backward(delta)
-
-        # Shadows the methods of this one layer, in a net that is thrown away afterwards.
-        vars(layer).update(forward=noting_forward, backward=noting_backward)
-
-    def _watch_activation(self, layer: Layer) -> None:
-        forward = layer.forward
-
-        def noting_forward(x: Array) -> Array:
-            output = forward(x)
-            if self.layers and (latest := self.layers[-1][0]) not in self.slopes:
-                slope = layer.backward(np.ones_like(output))
-                dead = (slope == 0).swapaxes(0, 1).reshape(slope.shape[1], -1).all(axis=1)  # by unit or channel
-                self.slopes[latest] = (float(slope.mean(dtype=np.float64)), float(dead.mean()))
-            return output
-
-        vars(layer).update(forward=noting_forward)
-
-    def result(self) -> list[LayerGradient]:
-        """A row for each weight layer, in the order of the forward pass."""
-        rows = []
-        for name, layer in self.layers:
-            # J is the mean loss of `count` pictures: times count, δ is that of one picture's own loss.
-            delta_rms = _rms(self.deltas[name]) * self.count
-            slope, dead = self.slopes.get(name, (None, None))
-            rows.append(LayerGradient(name, delta_rms, _rms(layer.grads["weight"]), slope, dead))
-        return rows
-
-
-def _rms(array: Array) -> float:
-    return float(np.sqrt(np.square(array, dtype=np.float64).mean()))
-
-
-def _walk(layer: Layer, prefix: str = "") -> Iterator[tuple[str, Layer]]:
-    """Every layer below, with its dotted name."""
-    for name, child in layer.children().items():
-        yield prefix + name, child
-        yield from _walk(child, f"{prefix}{name}.")
 
 
 def _loss(train: TrainSection) -> backprop.Loss:

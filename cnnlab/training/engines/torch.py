@@ -3,7 +3,7 @@
 import contextlib
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cnnlab.errors import CheckpointError, MachineError
+from cnnlab.errors import MachineError
 from cnnlab.models.layers import Dropout
 from cnnlab.randomness import Share, generator
 from cnnlab.randomness import key as random_key
@@ -19,11 +19,13 @@ from cnnlab.recipe.schema import OptimSection, TrainSection
 from cnnlab.text import printable
 from cnnlab.training.engines.base import Batch, LayerGradient, StepKey, count_of_updates
 from cnnlab.training.engines.diagnosis import bad_gradient, bad_output, bad_weight, leaves, not_finite
-from cnnlab.training.engines.gradient_recorder import GradientRecorder
 from cnnlab.training.engines.gradient_sum import GradientSum
 from cnnlab.training.engines.on_device import Picker, picker, sent
-from cnnlab.training.processes import ALONE, World
+from cnnlab.training.engines.torch_gradient_recorder import TorchGradientRecorder
+from cnnlab.training.engines.torch_optimizer import make_optimizer
+from cnnlab.training.engines.torch_state import arrays, load_state, load_weights, state_of
 from cnnlab.training.profiling import OFF
+from cnnlab.training.world import ALONE, World
 
 EVALUATION_BATCH = 1000
 
@@ -52,7 +54,7 @@ class TorchEngine:
         self.net = net.to(device=device, dtype=self.dtype).to(memory_format=torch.channels_last)
         self.averaged = copy.deepcopy(self.net).requires_grad_(False) if train.ema else None
         self.updates = 0
-        self.optimizer = _optimizer(self.net, optim, device)
+        self.optimizer = make_optimizer(self.net, optim, device)
         self._mean = torch.as_tensor(mean, dtype=self.dtype, device=device).view(1, -1, 1, 1)
         self._scale = (1 / torch.as_tensor(std, dtype=self.dtype, device=device)).view(1, -1, 1, 1)
         parameters = list(self.net.parameters())
@@ -160,13 +162,13 @@ class TorchEngine:
         for name, layer in net.named_modules():
             if isinstance(layer, Dropout):
                 layer.rng = generator(0, f"dropout:{name}")
-        recorder = GradientRecorder(net, len(images))
+        recorder = TorchGradientRecorder(net, len(images))
         self._objective(net(self._to_device(images)), torch.from_numpy(labels).to(self._device)).backward()
         return recorder.result()
 
     def weights(self) -> dict[str, np.ndarray]:
         """The weights and buffers that `predict` uses, as contiguous arrays (copies)."""
-        return _arrays((self.averaged or self.net).state_dict())
+        return arrays((self.averaged or self.net).state_dict())
 
     def load_weights(self, weights: Mapping[str, np.ndarray]) -> None:
         """Take weights and buffers; the moving average starts from them too.
@@ -174,19 +176,13 @@ class TorchEngine:
         Raises:
             CheckpointError: names or shapes are those of another net.
         """
-        _load(self.net, weights)
+        load_weights(self.net, weights)
         if self.averaged is not None:
-            _load(self.averaged, weights)
+            load_weights(self.averaged, weights)
 
     def training_state(self) -> dict[str, np.ndarray]:
         """Weights, moving average and optimiser under `model.`, `ema.` and `optimizer.`, and the count of updates."""
-        state = {f"model.{name}": array for name, array in _arrays(self.net.state_dict()).items()}
-        if self.averaged is not None:
-            state |= {f"ema.{name}": array for name, array in _arrays(self.averaged.state_dict()).items()}
-        for name, parameter in self.net.named_parameters():
-            for key, value in self.optimizer.state.get(parameter, {}).items():
-                if isinstance(value, Tensor):
-                    state[f"optimizer.{key}.{name}"] = _array(value)
+        state = state_of(self.net, self.averaged, self.optimizer)
         return state | {"updates": np.array(self.updates)}
 
     def load_training_state(self, state: Mapping[str, np.ndarray]) -> None:
@@ -195,22 +191,7 @@ class TorchEngine:
         Raises:
             CheckpointError: it belongs to another net or optimiser.
         """
-        _load(self.net, _under("model.", state))
-        if self.averaged is not None:
-            _load(self.averaged, _under("ema.", state))
-        saved = _under("optimizer.", state)
-        parameters = dict(self.net.named_parameters())
-        for full, array in saved.items():
-            key, _, name = full.partition(".")
-            if name not in parameters:
-                raise CheckpointError(f"the checkpoint holds {printable(key)} of an unknown layer {printable(name)!r}")
-            value = torch.from_numpy(array.copy())
-            parameter = parameters[name]
-            if value.shape not in ((), parameter.shape):
-                raise CheckpointError(f"{printable(full)} of the checkpoint does not fit this net")
-            if value.dim():
-                value = value.to(parameter.device).view(parameter.shape).to(memory_format=_format_of(parameter))
-            self.optimizer.state[parameter][key] = value
+        load_state(state, self.net, self.averaged, self.optimizer)
         self.updates = count_of_updates(state)
 
     def _to_device(self, images: np.ndarray | Tensor) -> Tensor:
@@ -313,66 +294,7 @@ def _compiled(net: nn.Module) -> Any:
     return forward
 
 
-def _optimizer(net: nn.Module, optim: OptimSection, device: torch.device) -> torch.optim.Optimizer:
-    """SGD, Adam or AdamW; weight decay acts on weights alone, not on biases and normalisation parameters."""
-    decayed = [parameter for parameter in net.parameters() if parameter.dim() > 1]
-    others = [parameter for parameter in net.parameters() if parameter.dim() <= 1]
-    groups: list[dict[str, Any]] = [
-        {"params": parameters, "weight_decay": decay}
-        for parameters, decay in ((decayed, optim.weight_decay), (others, 0.0))
-        if parameters
-    ]
-    fused = device.type in ("cpu", "cuda")
-    if optim.name == "sgd":
-        return torch.optim.SGD(
-            groups, lr=optim.lr, momentum=optim.momentum, nesterov=optim.nesterov, fused=fused or None
-        )
-    kind = torch.optim.Adam if optim.name == "adam" else torch.optim.AdamW
-    return kind(groups, lr=optim.lr, betas=(optim.momentum, 0.999), fused=fused or None)
-
-
 def _may_draw(layer: nn.Module) -> bool:
     """Whether a layer may use torch's own random numbers: its dropout does, and foreign code is not known."""
     known = type(layer).__module__.startswith(("torch.nn.", "cnnlab."))
     return not known or isinstance(layer, nn.modules.dropout._DropoutNd | nn.RReLU)
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    """A copy as a contiguous array, in logical (N, C, H, W) order whatever the memory format."""
-    return tensor.detach().cpu().contiguous().clone().numpy()
-
-
-def _arrays(state: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-    return {name: _array(tensor) for name, tensor in state.items()}
-
-
-def _under(prefix: str, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
-
-
-def _format_of(parameter: Tensor) -> torch.memory_format:
-    channels_last = parameter.dim() == 4 and parameter.is_contiguous(memory_format=torch.channels_last)
-    return torch.channels_last if channels_last else torch.contiguous_format
-
-
-def _load(net: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
-    """Copy arrays into a net's parameters and buffers, name by name."""
-    state = net.state_dict()
-    missing, unknown = state.keys() - weights.keys(), weights.keys() - state.keys()
-    for name, what in [*((name, "lacks") for name in sorted(missing)), *((name, "has") for name in sorted(unknown))]:
-        raise CheckpointError(
-            f"the checkpoint {what} {printable(name)!r}, unlike this net", hint="It belongs to another architecture"
-        )
-    for name, tensor in _pairs(state, weights):
-        with torch.no_grad():
-            state[name].copy_(tensor)
-
-
-def _pairs(state: Mapping[str, Tensor], weights: Mapping[str, np.ndarray]) -> Iterator[tuple[str, Tensor]]:
-    for name, array in weights.items():
-        if tuple(array.shape) != tuple(state[name].shape):
-            raise CheckpointError(
-                f"{printable(name)} of the checkpoint is {array.shape}, this net's is {tuple(state[name].shape)}",
-                hint="It belongs to another architecture",
-            )
-        yield name, torch.from_numpy(array.copy())

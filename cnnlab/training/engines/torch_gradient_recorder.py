@@ -11,7 +11,7 @@ from cnnlab.training.engines.base import LayerGradient
 _ACTIVATION_TYPES = tuple(type(make()) for make in ACTIVATIONS.values())
 
 
-class GradientRecorder:
+class TorchGradientRecorder:
     """Hooks that note δ at the output of each weight layer, and f′ at the activation that follows it."""
 
     def __init__(self, net: nn.Module, count: int) -> None:
