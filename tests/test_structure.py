@@ -97,7 +97,7 @@ def test_training_digits_reaches_its_first_step_without_what_it_does_not_need():
         "from cnnlab.recipe.spec import parse_spec\n"
         "def tell(event):\n"
         "    if isinstance(event, StepDone):\n"
-        "        heavy = {'sklearn', 'matplotlib', 'torchvision', 'scipy', 'PIL'} & set(sys.modules)\n"
+        "        heavy = {'sklearn', 'matplotlib', 'torchvision', 'scipy', 'PIL', 'torch._dynamo'} & set(sys.modules)\n"
         "        sys.exit(f'imported: {heavy}' if heavy else 0)\n"
         "loop.train(resolve(arch=parse_spec('cnn:width=4'), flags={'--data': 'digits'}), Settings(), tell)\n"
     )

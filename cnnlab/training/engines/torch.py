@@ -22,7 +22,7 @@ from cnnlab.training.engines.diagnosis import bad_gradient, bad_output, bad_weig
 from cnnlab.training.engines.gradient_sum import GradientSum
 from cnnlab.training.engines.on_device import Picker, picker, sent
 from cnnlab.training.engines.torch_gradient_recorder import TorchGradientRecorder
-from cnnlab.training.engines.torch_optimizer import make_optimizer
+from cnnlab.training.engines.torch_optimizer import make_optimizer, update
 from cnnlab.training.engines.torch_state import arrays, load_state, load_weights, state_of
 from cnnlab.training.profiling import OFF
 from cnnlab.training.world import ALONE, World
@@ -102,7 +102,7 @@ class TorchEngine:
                 blended = self._objective(outputs, labels[partners])
                 objective = batch.share * objective + (1 - batch.share) * blended
         with self.profile.phase("backward"):
-            self.optimizer.zero_grad(set_to_none=True)
+            self.net.zero_grad(set_to_none=True)
             if self._sum is not None:
                 objective = objective * (len(outputs) / whole)
             objective.backward()
@@ -113,7 +113,7 @@ class TorchEngine:
             value = objective.detach() if self.waits else self._guarded(objective.detach())
             if self.waits:
                 self._require_finite(float(value), key, images)
-            self.optimizer.step()
+            update(self.optimizer)
             self._average()
         return float(value) if self.waits else value
 

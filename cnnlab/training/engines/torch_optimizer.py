@@ -1,5 +1,8 @@
 """The recipe's optimiser, as torch has it."""
 
+import contextlib
+import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -9,7 +12,10 @@ from cnnlab.recipe.schema import OptimSection
 
 
 def make_optimizer(net: nn.Module, optim: OptimSection, device: torch.device) -> torch.optim.Optimizer:
-    """SGD, Adam or AdamW; weight decay acts on weights alone, not on biases and normalisation parameters."""
+    """SGD, Adam or AdamW; weight decay acts on weights alone, not on biases and normalisation parameters.
+
+    Neither this nor `update` imports torch._dynamo, which would take half of the time before a first step.
+    """
     decayed = [parameter for parameter in net.parameters() if parameter.dim() > 1]
     others = [parameter for parameter in net.parameters() if parameter.dim() <= 1]
     groups: list[dict[str, Any]] = [
@@ -17,10 +23,33 @@ def make_optimizer(net: nn.Module, optim: OptimSection, device: torch.device) ->
         for parameters, decay in ((decayed, optim.weight_decay), (others, 0.0))
         if parameters
     ]
-    fused = device.type in ("cpu", "cuda")
-    if optim.name == "sgd":
-        return torch.optim.SGD(
-            groups, lr=optim.lr, momentum=optim.momentum, nesterov=optim.nesterov, fused=fused or None
-        )
-    kind = torch.optim.Adam if optim.name == "adam" else torch.optim.AdamW
-    return kind(groups, lr=optim.lr, betas=(optim.momentum, 0.999), fused=fused or None)
+    fused = device.type in ("cpu", "cuda") or None
+    with _without_the_compiler():
+        if optim.name == "sgd":
+            return torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum, nesterov=optim.nesterov, fused=fused)
+        kind = torch.optim.Adam if optim.name == "adam" else torch.optim.AdamW
+        return kind(groups, lr=optim.lr, betas=(optim.momentum, 0.999), fused=fused)
+
+
+def update(optimizer: torch.optim.Optimizer) -> None:
+    """`optimizer.step()`, in no reach of the compiler: torch wraps that method in calls of torch._dynamo."""
+    with torch.no_grad():
+        inspect.unwrap(type(optimizer).step)(optimizer)
+
+
+@contextlib.contextmanager
+def _without_the_compiler() -> Iterator[None]:
+    """Let an optimiser be made without torch._dynamo.
+
+    torch keeps its compiler out of `add_param_group` by a wrapper that looks for this attribute before it imports the
+    compiler to ask it. Where torch does that otherwise, the import happens as ever.
+    """
+    method = getattr(torch.optim.Optimizer.add_param_group, "__wrapped__", None)
+    if method is None or hasattr(method, "__dynamo_disable"):
+        yield
+        return
+    method.__dynamo_disable = method
+    try:
+        yield
+    finally:
+        del method.__dynamo_disable
