@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from cnnlab.comparison.result import Comparison, Contestant, ContestantRun, PairTest
+from cnnlab.comparison.pairs import PairTest
+from cnnlab.comparison.result import Comparison
+from cnnlab.comparison.tested import Contestant, ContestantRun
 from cnnlab.data import Part
 
 

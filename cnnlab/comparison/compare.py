@@ -15,8 +15,9 @@ from cnnlab.comparison.contestants import Entry, enter
 from cnnlab.comparison.events import CompareFinished, CompareStarted, Tell, tell_nobody
 from cnnlab.comparison.files import write_files
 from cnnlab.comparison.plan import Options, Plan, make_plan, require_same_plan
-from cnnlab.comparison.result import Comparison, Contestant
+from cnnlab.comparison.result import Comparison
 from cnnlab.comparison.reuse import FinishedRuns
+from cnnlab.comparison.tested import Contestant
 from cnnlab.comparison.testing import put_to_the_test
 from cnnlab.comparison.trainings import Trainings
 from cnnlab.data import DataSet

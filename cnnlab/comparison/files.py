@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cnnlab.comparison.result import Comparison, Contestant
+from cnnlab.comparison.result import Comparison
+from cnnlab.comparison.tested import Contestant
 from cnnlab.files import write_atomically
 from cnnlab.training.run_folder import write_json
 

@@ -10,8 +10,10 @@ from markupsafe import Markup
 
 from cnnlab.comparison import numbers
 from cnnlab.comparison.page_images import matrices, only_right
+from cnnlab.comparison.pairs import PairTest
 from cnnlab.comparison.pictures import figures, on_data, svg
-from cnnlab.comparison.result import Comparison, Contestant, PairTest
+from cnnlab.comparison.result import Comparison
+from cnnlab.comparison.tested import Contestant
 from cnnlab.files import write_atomically
 from cnnlab.report.bands import BAND_WORDS
 from cnnlab.report.comparison_figures import colour_of

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cnnlab.comparison.result import PairTest, SeedPair
+from cnnlab.comparison.pairs import PairTest, SeedPair
 from cnnlab.comparison.verdict import in_words
 
 ALPHA = 0.05

@@ -4,9 +4,10 @@ import numpy as np
 
 from cnnlab.comparison import statistics
 from cnnlab.comparison.events import Tell
+from cnnlab.comparison.pairs import PairTest
 from cnnlab.comparison.plan import Plan
-from cnnlab.comparison.result import Contestant, ContestantRun, PairTest
 from cnnlab.comparison.statistics import Evidence
+from cnnlab.comparison.tested import Contestant, ContestantRun
 from cnnlab.data import DataSet
 from cnnlab.evaluation import measures, views
 from cnnlab.evaluation.opened import open_run

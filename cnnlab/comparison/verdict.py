@@ -1,6 +1,6 @@
 """The verdict on a pair in words: what was found, how surely, and what it does not say."""
 
-from cnnlab.comparison.result import PairTest
+from cnnlab.comparison.pairs import PairTest
 from cnnlab.text import counted
 
 

@@ -8,7 +8,8 @@ from rich.text import Text
 from cnnlab.cli.render.console import Output
 from cnnlab.cli.render.curves import LETTERS, Curves
 from cnnlab.comparison import numbers
-from cnnlab.comparison.result import Comparison, Contestant
+from cnnlab.comparison.result import Comparison
+from cnnlab.comparison.tested import Contestant
 from cnnlab.report.comparison_figures import LOGARITHMIC
 from cnnlab.report.style import BLACK, COLOURS, WINE
 from cnnlab.text import printable
