@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from statsmodels.stats.power import TTestPower
 
 from cnnlab.comparison import statistics
 from cnnlab.comparison.statistics import Evidence, judge
@@ -99,6 +100,10 @@ def test_seeds_for_a_medium_effect_are_cohens():
 def test_fewer_than_three_seeds_ask_for_three_and_hopeless_ones_for_none():
     assert statistics.more_seeds(pair(3, 2, 100)) == 2
     assert statistics.more_seeds(np.repeat(pair(3, 2, 100), 2, axis=0)) == 1
+    apart = np.vstack([pair(40, 5, 400), pair(12, 9, 400)])  # 8.75 and 0.75 points: three seeds are far from enough
+    effect = 0.0475 / np.std([0.0875, 0.0075], ddof=1)
+    pairs = TTestPower().solve_power(effect, alpha=0.05, power=0.8)
+    assert statistics.more_seeds(apart) == math.ceil(pairs) - 2 == 12
     assert statistics.more_seeds(np.vstack([pair(8, 2, 100), pair(7, 2, 100), pair(8, 3, 100)])) is None
 
 
