@@ -204,8 +204,8 @@ def _learnt(contestant: Evidence, chance: float) -> bool:
 def more_seeds(differences: np.ndarray) -> int | None:
     """Seeds beyond those of `differences` (seeds, images) with which a difference as large would show; None: never.
 
-    By the power of the paired t-test; three are the least, and all that one seed can ask for. None where more than `MOST_SEEDS` would be needed, or
-    where these test images cannot tell the two apart whatever the number of seeds.
+    By the power of the paired t-test; three are the least, and all that one seed can ask for. None where more than
+    `MOST_SEEDS` would be needed, or where these test images cannot tell the two apart whatever the number of seeds.
     """
     from scipy.stats import norm
     from statsmodels.stats.power import TTestPower
