@@ -112,7 +112,6 @@ def _folder(settings: Settings) -> Iterator[Path]:
         if path.is_dir() and not (path / PLAN).is_file() and any(file.name[0] != "." for file in path.iterdir()):
             raise UsageError(f"{printable(path)} exists already and is no comparison", hint="Choose another --name")
         path.mkdir(exist_ok=True)
-        (path / RUNS).mkdir(exist_ok=True)
     with only_process(path):
         remove_temporaries(path)
         for leftover in (path / RUNS).glob(".*.tmp"):  # of a run folder that was being made when the process died

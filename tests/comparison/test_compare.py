@@ -230,6 +230,16 @@ def test_another_comparison_under_the_same_name_is_refused_with_the_difference(o
         compared(NETS[0], "c=mlp", name="one", epochs=1)
 
 
+def test_what_ended_before_its_plan_was_kept_goes_on(own_world, monkeypatch):
+    def full(path, document):
+        raise MachineError("the disk is full")
+
+    with monkeypatch.context() as patch, pytest.raises(MachineError):
+        patch.setattr(core, "write_json", full)
+        compared(name="one")
+    assert len(compared(name="one")[0].contestants) == 2
+
+
 def test_folders_that_are_no_comparison_are_left_alone(own_world, digits_run):
     shutil.copytree(digits_run, "runs/taken")
     with pytest.raises(UsageError, match="exists already and is no comparison"):
