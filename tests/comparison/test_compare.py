@@ -234,9 +234,10 @@ def test_what_ended_before_its_plan_was_kept_goes_on(own_world, monkeypatch):
     def full(path, document):
         raise MachineError("the disk is full")
 
-    with monkeypatch.context() as patch, pytest.raises(MachineError):
+    with monkeypatch.context() as patch:
         patch.setattr(core, "write_json", full)
-        compared(name="one")
+        with pytest.raises(MachineError):
+            compared(name="one")
     assert len(compared(name="one")[0].contestants) == 2
 
 
