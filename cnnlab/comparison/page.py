@@ -124,7 +124,7 @@ def _question(comparison: Comparison, names: Sequence[str]) -> str:
 
 
 def _settings(comparison: Comparison) -> list[tuple[str, str]]:
-    parts = ", ".join(f"{count:,} {part}" for part, count in comparison.images.items())
+    parts = ", ".join(f"{count:,} {part}" for part, count in comparison.images.items() if count)
     height, width, channels = comparison.test.images.shape[1:]
     seeds = ", ".join(map(str, comparison.seeds))
     settings = [
@@ -143,9 +143,8 @@ def _settings(comparison: Comparison) -> list[tuple[str, str]]:
 
 
 def _choice(comparison: Comparison) -> str:
-    if any(contestant.val_acc is None for contestant in comparison.contestants):
-        return "those of the last epoch (there is no validation part)"
-    return "those of the best validation epoch; only they see the test images, once"
+    why = "" if comparison.images["val"] else " (there is no validation part)"
+    return f"those of {comparison.tested_epoch}{why}; only they see the test images, once"
 
 
 def _row(contestant: Contestant, seeds: int) -> dict[str, Any]:
@@ -193,7 +192,8 @@ def _pair(test: PairTest) -> dict[str, Any]:
 def _figures(comparison: Comparison) -> list[Figure]:
     seeds = len(comparison.seeds)
     band = f" Lines are means over {seeds} seeds, bands {BAND_WORDS[comparison.band]}." if seeds > 1 else ""
-    lines = f"Training is dashed, validation solid, the star marks the best validation epoch.{band}"
+    solid = ", validation solid" if comparison.images["val"] else ""
+    lines = f"Training is dashed{solid}, the star marks {comparison.tested_epoch}.{band}"
     captions = {
         "loss": f"Loss of all nets. {lines}",
         "accuracy": f"Accuracy of all nets. {lines}",
@@ -212,15 +212,16 @@ def _figures(comparison: Comparison) -> list[Figure]:
 
 
 def _in_words(comparison: Comparison, name: str) -> str:
-    """What a figure shows at the best epochs, for those who do not see it."""
+    """What a figure shows at the stars, for those who do not see it."""
     names = ", ".join(contestant.name for contestant in comparison.contestants)
     if name == "gradients":
         return f"Size of the gradient by layer, a panel each: {names}."
+    part, which = ("val", "Validation") if comparison.images["val"] else ("train", "Training")
     said = []
-    for contestant in comparison.contestants:
-        loss, accuracy = numbers.loss(contestant.val_loss), numbers.percent(contestant.val_acc)
-        said.append(f"{contestant.name} {loss if name == 'loss' else accuracy}")
-    return f"Curves of {name}. Validation {name} at the best epoch: {', '.join(said)}."
+    for one in comparison.contestants:
+        loss, accuracy = getattr(one, f"{part}_loss"), getattr(one, f"{part}_acc")
+        said.append(f"{one.name} {numbers.loss(loss) if name == 'loss' else numbers.percent(accuracy)}")
+    return f"Curves of {name}. {which} {name} at {comparison.tested_epoch}: {', '.join(said)}."
 
 
 def _environment(environment: dict[str, Any]) -> list[tuple[str, str]]:

@@ -70,6 +70,14 @@ class Comparison:
         return f"no difference is shown between {best.name}, which comes first with {share}, and {_listed(others)}"
 
     @property
+    def tested_epoch(self) -> str:
+        """Whose weights are tested: the epoch in words."""
+        last = [contestant.name for contestant in self.contestants if contestant.select == "last"]
+        if len(last) == len(self.contestants):
+            return "the last epoch"
+        return "the best validation epoch" + (f" (the last one of {_listed(last)})" if last else "")
+
+    @property
     def environment(self) -> dict[str, Any]:
         """Of the first run: versions, processor, threads, precision, data fingerprint."""
         return self.contestants[0].runs[0].environment

@@ -5,7 +5,7 @@ Shares (accuracies, p-values) are in [0, 1]; losses are means over images; secon
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -88,6 +88,8 @@ class Contestant:
     beats_chance: bool
     runs: tuple[ContestantRun, ...]
     """One for each seed of the comparison, in its order."""
+    select: Literal["best", "last"] = "best"
+    """Which weights are tested; the last ones too where there is no validation part."""
 
     @property
     def best_epoch(self) -> float:
@@ -121,7 +123,7 @@ class Contestant:
 
     @property
     def test_acc_mean(self) -> float:
-        """Test accuracy at the best validation epoch."""
+        """Test accuracy of the chosen weights."""
         return self._mean([run.test_acc for run in self.runs])
 
     @property

@@ -53,6 +53,7 @@ def put_to_the_test(
             p_chance=p,
             beats_chance=p < statistics.CHANCE_ALPHA,
             runs=tuple(runs),
+            select="last" if runs[0].best_row["val_acc"] is None else first[index].train.select,
         )
         for index, (entry, cost, p, runs) in enumerate(zip(plan.entries, plan.planned, p_values, tested, strict=True))
     )

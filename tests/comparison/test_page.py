@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from cnnlab.comparison import page
+from cnnlab.comparison.files import as_markdown
 from cnnlab.comparison.page import render_page, write_page
 from cnnlab.comparison.pictures import draw_pictures
 from cnnlab.comparison.result import Comparison
@@ -115,6 +116,29 @@ def test_the_tables_say_what_was_measured(make_comparison, tmp_path: Path) -> No
         in html
     )
     assert "--seeds 3" not in text  # the advice to those with one seed
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize(
+    ("last", "validated", "epoch"),
+    [
+        ((), True, "the best validation epoch"),
+        ((1,), True, "the best validation epoch (the last one of c*n)"),
+        ((0, 1), True, "the last epoch"),
+        ((), False, "the last epoch"),
+    ],
+)
+def test_what_was_tested_is_said(make_comparison, tmp_path: Path, last, validated: bool, epoch: str) -> None:
+    made = make_comparison(tmp_path, ("mlp", "c*n"), validated=validated)
+    nets = tuple(replace(net, select="last") if place in last else net for place, net in enumerate(made.contestants))
+    made = replace(made, contestants=nets)
+    text, markdown = Reader(render_page(made)).text, as_markdown(made)
+    assert f"Accuracies and losses at {epoch}." in text
+    assert f"those of {epoch}" in text
+    assert f"Accuracies in %, at {epoch.replace('*', chr(92) + '*')};" in markdown
+    for words in (text, markdown):
+        assert ("100 val" in words) == validated
+        assert "0 val" not in words.replace("100 val", "")
 
 
 def test_a_sentence_keeps_the_name_that_it_begins_with() -> None:
