@@ -65,7 +65,13 @@ def compare(specs: Sequence[str], options: Options, settings: Settings, tell: Te
             data_requested=data.requested,
             fallback=data.fallback,
             real_command=_real_command(data, specs, settings),
-            notices=(*data.notices, *_remarks(plan), *trainings.remarks, *_without_gradients(contestants, settings)),
+            notices=(
+                *data.notices,
+                *_remarks(plan),
+                *trainings.remarks,
+                *_the_same_nets(contestants),
+                *_without_gradients(contestants, settings),
+            ),
             classes=data.classes,
             images=trainings.images,
             test=data.test,
@@ -187,6 +193,18 @@ def _remarks(plan: Plan) -> list[str]:
     if len(plan.entries) > 2:
         pairs = len(plan.entries) * (len(plan.entries) - 1) // 2
         remarks.append(f"p-values are corrected for {pairs} pairs (Holm 1979); intervals are not")
+    return remarks
+
+
+def _the_same_nets(contestants: Sequence[Contestant]) -> list[str]:
+    """Two names may mean the same recipe and seeds: what is compared then is nothing."""
+    first: dict[tuple[Path, ...], str] = {}
+    remarks = []
+    for contestant in contestants:
+        folders = tuple(run.folder.resolve() for run in contestant.runs)
+        if folders in first:
+            remarks.append(f"{contestant.name} is {first[folders]} again: the same trained net under another name")
+        first.setdefault(folders, contestant.name)
     return remarks
 
 

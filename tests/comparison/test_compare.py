@@ -200,6 +200,7 @@ def test_the_same_recipe_and_seed_under_two_labels_is_trained_once(own_world):
         comparison.answer
         == "no difference between x and y is shown: of 360 test images they get the very same ones right"
     )
+    assert "y is x again: the same trained net under another name" in comparison.notices
 
 
 def test_a_run_that_is_not_finished_goes_on(own_world):
