@@ -67,6 +67,8 @@ class Comparison:
                 f"{best.name} comes first, with {share}: better than {_listed(beaten)}; "
                 f"no difference is shown to {_listed(others)}"
             )
+        if any(other.test_acc_mean == best.test_acc_mean for other in self.contestants if other is not best):
+            return f"no difference is shown between {_listed([best.name, *others])}; none has more than {share}"
         return f"no difference is shown between {best.name}, which comes first with {share}, and {_listed(others)}"
 
     @property

@@ -146,6 +146,17 @@ def test_a_sentence_keeps_the_name_that_it_begins_with() -> None:
     assert page.sentence("no difference between a and b is shown.") == "No difference between a and b is shown."
 
 
+def test_of_equals_none_comes_first(make_comparison, tmp_path: Path) -> None:
+    made = make_comparison(tmp_path, ("a", "b", "c"))
+    level = tuple(replace(net, runs=made.contestants[0].runs) for net in made.contestants)
+    tests = tuple(replace(test, better=None) for test in made.tests)
+    share = f"{100 * level[0].test_acc_mean:.1f} % of the test images"
+    assert replace(made, contestants=level, tests=tests).answer == (
+        f"no difference is shown between a, b and c; none has more than {share}"
+    )
+    assert ", which comes first with " in replace(made, tests=tests).answer
+
+
 @pytest.mark.usefixtures("no_figures")
 def test_stand_in_data_come_before_the_first_sentence(make_comparison, tmp_path: Path) -> None:
     changes = {"fallback": True, "data_requested": "cifar10", "real_command": "cnnlab compare a b --data cifar10"}
