@@ -1,6 +1,7 @@
 """report.html: the whole comparison on one page that needs nothing but itself."""
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,7 @@ def render_page(comparison: Comparison) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = _breakable
     return environment.get_template(TEMPLATE).render(contents(comparison))
 
 
@@ -102,6 +104,11 @@ def sentence(text: str) -> str:
     """With a full stop at its end and a capital at its beginning, where that is not a name."""
     text = f"No {text[3:]}" if text.startswith("no difference ") else text
     return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _breakable(name: str) -> Markup:
+    """A name that a narrow column breaks between its options before it breaks a number."""
+    return Markup("<wbr>").join(re.split(r"(?<=[,:])", printable(name)))
 
 
 def _fit_to_show(value: Any) -> Any:

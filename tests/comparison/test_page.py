@@ -22,7 +22,7 @@ from cnnlab.comparison.pictures import draw_pictures
 from cnnlab.comparison.result import Comparison
 
 HOSTILE = ("<script>alert(1)</script>", "\x1b[31mred", '" onerror="alert(1)', "{{ 7 * 6 }}", "‮rtl")
-VOID = {"meta", "link", "img", "br", "source"}
+VOID = {"meta", "link", "img", "br", "source", "wbr"}
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -144,6 +144,13 @@ def test_what_was_tested_is_said(make_comparison, tmp_path: Path, last, validate
 def test_a_sentence_keeps_the_name_that_it_begins_with() -> None:
     assert page.sentence("cnn is better than mlp") == "cnn is better than mlp."
     assert page.sentence("no difference between a and b is shown.") == "No difference between a and b is shown."
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_name_is_broken_between_its_options(make_comparison, tmp_path: Path) -> None:
+    html = render_page(make_comparison(tmp_path, ("mlp:depth=1,width=16", "<b>,x")))
+    assert "<span>mlp:<wbr>depth=1,<wbr>width=16</span>" in html
+    assert "<span>&lt;b&gt;,<wbr>x</span>" in html
 
 
 def test_of_equals_none_comes_first(make_comparison, tmp_path: Path) -> None:
