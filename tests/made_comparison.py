@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from cnnlab.comparison.result import Comparison, Contestant, ContestantRun, PairTest
+from cnnlab.comparison.pairs import PairTest
+from cnnlab.comparison.result import Comparison
+from cnnlab.comparison.tested import Contestant, ContestantRun
 from cnnlab.data import Part
 
 
@@ -34,7 +36,8 @@ def make(
     )
     fields: dict[str, Any] = {
         "folder": folder, "data": "digits", "data_requested": "digits", "fallback": False, "real_command": None,
-        "notices": (), "classes": classes, "images": {"train": 1000, "val": 100, "test": images}, "test": test,
+        "notices": (), "classes": classes, "test": test,
+        "images": {"train": 1000, "val": 100 if validated else 0, "test": images},
         "chance": 0.1, "seeds": tuple(range(seeds)), "epochs": epochs, "match": None, "band": "min-max", "x": "epoch",
         "engine": "torch", "device": "cpu", "command": f"cnnlab compare {' '.join(names)}",
         "contestants": contestants, "tests": tuple(_pair(a, b) for a, b in itertools.combinations(contestants, 2)),
@@ -49,7 +52,7 @@ def _contestant(
     return Contestant(
         name=name, spec=name, arch=name, recipe=f"model:\n  arch: {name}\ntrain:\n  epochs: {epochs}\n",
         weight_layers=3 + place, parameters=12_345 * (place + 1), macs=1_234_567 * (place + 1), matched=None,
-        match_left=None, p_chance=1e-9, beats_chance=True, runs=runs,
+        match_left=None, p_chance=1e-9, beats_chance=True, runs=runs, select="best" if val else "last",
     )  # fmt: skip
 
 

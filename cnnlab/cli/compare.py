@@ -32,7 +32,7 @@ from cnnlab.cli.options import (
     Verbose,
     given,
 )
-from cnnlab.errors import Stopped
+from cnnlab.errors import MachineError, Stopped
 
 if TYPE_CHECKING:
     from cnnlab.comparison.events import Tell
@@ -176,18 +176,10 @@ def _compare(specs: list[str], options: "Options", settings: "Settings", output:
                 from cnnlab.comparison.compare import compare as run
 
                 comparison = run(specs, options, settings, cast("Tell", tell))
-        except Stopped as stopped:
-            raise _go_on(stopped, view.folder) from None
+        except (Stopped, MachineError) as error:
+            if view.folder is not None:
+                go_on = f"Go on: the same command with --name {view.folder.name}"
+                error.hint = f"{error.hint}\n{go_on}" if error.hint else go_on
+            raise
     render_comparison(output, comparison)
     output.result(comparison.document())
-
-
-def _go_on(stopped: Stopped, folder: Path | None) -> Stopped:
-    """The same ending, with how the comparison goes on."""
-    if folder is None:
-        return stopped
-    return Stopped(
-        stopped.message,
-        signal_number=stopped.exit_code - 128,
-        hint=f"Go on: the same command with --name {folder.name}",
-    )

@@ -10,7 +10,7 @@
 | `trainings`, `clock` | the runs, one after the other; how long the rest takes |
 | `testing` | the finished runs before the same test images |
 | `statistics`, `verdict` | McNemar, intervals, tests over seeds; the verdict in words |
-| `result` | the finished comparison |
+| `tested`, `pairs`, `result` | the nets with their figures; each pair with its test; the finished comparison |
 | `events` | what is told on the way |
 | `files` | comparison.json, .csv, .md and curves.csv |
 | `pictures`, `page` | the figures; report.html |

@@ -15,8 +15,9 @@ from cnnlab.comparison.contestants import Entry, enter
 from cnnlab.comparison.events import CompareFinished, CompareStarted, Tell, tell_nobody
 from cnnlab.comparison.files import write_files
 from cnnlab.comparison.plan import Options, Plan, make_plan, require_same_plan
-from cnnlab.comparison.result import Comparison, Contestant
+from cnnlab.comparison.result import Comparison
 from cnnlab.comparison.reuse import FinishedRuns
+from cnnlab.comparison.tested import Contestant
 from cnnlab.comparison.testing import put_to_the_test
 from cnnlab.comparison.trainings import Trainings
 from cnnlab.data import DataSet
@@ -64,7 +65,13 @@ def compare(specs: Sequence[str], options: Options, settings: Settings, tell: Te
             data_requested=data.requested,
             fallback=data.fallback,
             real_command=_real_command(data, specs, settings),
-            notices=(*data.notices, *_remarks(plan), *trainings.remarks, *_without_gradients(contestants, settings)),
+            notices=(
+                *data.notices,
+                *_remarks(plan),
+                *trainings.remarks,
+                *_the_same_nets(contestants),
+                *_without_gradients(contestants, settings),
+            ),
             classes=data.classes,
             images=trainings.images,
             test=data.test,
@@ -111,7 +118,6 @@ def _folder(settings: Settings) -> Iterator[Path]:
         if path.is_dir() and not (path / PLAN).is_file() and any(file.name[0] != "." for file in path.iterdir()):
             raise UsageError(f"{printable(path)} exists already and is no comparison", hint="Choose another --name")
         path.mkdir(exist_ok=True)
-        (path / RUNS).mkdir(exist_ok=True)
     with only_process(path):
         remove_temporaries(path)
         for leftover in (path / RUNS).glob(".*.tmp"):  # of a run folder that was being made when the process died
@@ -187,6 +193,18 @@ def _remarks(plan: Plan) -> list[str]:
     if len(plan.entries) > 2:
         pairs = len(plan.entries) * (len(plan.entries) - 1) // 2
         remarks.append(f"p-values are corrected for {pairs} pairs (Holm 1979); intervals are not")
+    return remarks
+
+
+def _the_same_nets(contestants: Sequence[Contestant]) -> list[str]:
+    """Two names may mean the same recipe and seeds: what is compared then is nothing."""
+    first: dict[tuple[Path, ...], str] = {}
+    remarks = []
+    for contestant in contestants:
+        folders = tuple(run.folder.resolve() for run in contestant.runs)
+        if folders in first:
+            remarks.append(f"{contestant.name} is {first[folders]} again: the same trained net under another name")
+        first.setdefault(folders, contestant.name)
     return remarks
 
 

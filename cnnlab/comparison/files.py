@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cnnlab.comparison.result import Comparison, Contestant
+from cnnlab.comparison.result import Comparison
+from cnnlab.comparison.tested import Contestant
 from cnnlab.files import write_atomically
+from cnnlab.text import counted
 from cnnlab.training.run_folder import write_json
 
 _COLUMNS = (
@@ -57,18 +59,18 @@ def as_markdown(comparison: Comparison) -> str:
     headings = ("net", "weight layers", "parameters", "multiply-adds", "best epoch", "train", "val", "test", "seconds",
                 "images/s")  # fmt: skip
     on = f"{comparison.data} (standing in for {comparison.data_requested})" if comparison.fallback else comparison.data
+    parts = ", ".join(f"{count:,} {part}" for part, count in comparison.images.items() if count)
     seeds = ", ".join(map(str, comparison.seeds))
     lines = [
         f"**{_text(comparison.answer)}.**",
         "",
-        f"{_text(on)}: {comparison.images['train']:,} train, {comparison.images['val']:,} val, "
-        f"{comparison.images['test']:,} test images; {comparison.epochs} epochs; seeds: {seeds}.",
+        f"{_text(on)}: {parts} images; {counted(comparison.epochs, 'epoch')}; seeds: {seeds}.",
         "",
         "| " + " | ".join(headings) + " |",
         "| --- |" + " ---: |" * (len(headings) - 1),
         *("| " + " | ".join(_cells(contestant)) + " |" for contestant in comparison.contestants),
         "",
-        "Accuracies in %, at the best validation epoch; mean ± standard deviation over seeds.",
+        f"Accuracies in %, at {_text(comparison.tested_epoch)}; mean ± standard deviation over seeds.",
         "",
         *(f"- {_text(test.verdict)}." for test in comparison.tests),
         *(f"- {_text(contestant.name)} is not better than guessing ({100 * comparison.chance:.1f} %)."

@@ -1,6 +1,7 @@
 """report.html: the whole comparison on one page that needs nothing but itself."""
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,10 @@ from markupsafe import Markup
 
 from cnnlab.comparison import numbers
 from cnnlab.comparison.page_images import matrices, only_right
+from cnnlab.comparison.pairs import PairTest
 from cnnlab.comparison.pictures import figures, on_data, svg
-from cnnlab.comparison.result import Comparison, Contestant, PairTest
+from cnnlab.comparison.result import Comparison
+from cnnlab.comparison.tested import Contestant
 from cnnlab.files import write_atomically
 from cnnlab.report.bands import BAND_WORDS
 from cnnlab.report.comparison_figures import colour_of
@@ -63,6 +66,7 @@ def render_page(comparison: Comparison) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = _breakable
     return environment.get_template(TEMPLATE).render(contents(comparison))
 
 
@@ -102,6 +106,11 @@ def sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
+def _breakable(name: str) -> Markup:
+    """A name that a narrow column breaks between its options before it breaks a number."""
+    return Markup("<wbr>").join(re.split(r"(?<=[,:])", printable(name)))
+
+
 def _fit_to_show(value: Any) -> Any:
     return value if isinstance(value, Markup) or not isinstance(value, str) else printable(value)
 
@@ -122,7 +131,7 @@ def _question(comparison: Comparison, names: Sequence[str]) -> str:
 
 
 def _settings(comparison: Comparison) -> list[tuple[str, str]]:
-    parts = ", ".join(f"{count:,} {part}" for part, count in comparison.images.items())
+    parts = ", ".join(f"{count:,} {part}" for part, count in comparison.images.items() if count)
     height, width, channels = comparison.test.images.shape[1:]
     seeds = ", ".join(map(str, comparison.seeds))
     settings = [
@@ -141,9 +150,8 @@ def _settings(comparison: Comparison) -> list[tuple[str, str]]:
 
 
 def _choice(comparison: Comparison) -> str:
-    if any(contestant.val_acc is None for contestant in comparison.contestants):
-        return "those of the last epoch (there is no validation part)"
-    return "those of the best validation epoch; only they see the test images, once"
+    why = "" if comparison.images["val"] else " (there is no validation part)"
+    return f"those of {comparison.tested_epoch}{why}; only they see the test images, once"
 
 
 def _row(contestant: Contestant, seeds: int) -> dict[str, Any]:
@@ -191,7 +199,8 @@ def _pair(test: PairTest) -> dict[str, Any]:
 def _figures(comparison: Comparison) -> list[Figure]:
     seeds = len(comparison.seeds)
     band = f" Lines are means over {seeds} seeds, bands {BAND_WORDS[comparison.band]}." if seeds > 1 else ""
-    lines = f"Training is dashed, validation solid, the star marks the best validation epoch.{band}"
+    solid = ", validation solid" if comparison.images["val"] else ""
+    lines = f"Training is dashed{solid}, the star marks {comparison.tested_epoch}.{band}"
     captions = {
         "loss": f"Loss of all nets. {lines}",
         "accuracy": f"Accuracy of all nets. {lines}",
@@ -210,15 +219,16 @@ def _figures(comparison: Comparison) -> list[Figure]:
 
 
 def _in_words(comparison: Comparison, name: str) -> str:
-    """What a figure shows at the best epochs, for those who do not see it."""
+    """What a figure shows at the stars, for those who do not see it."""
     names = ", ".join(contestant.name for contestant in comparison.contestants)
     if name == "gradients":
         return f"Size of the gradient by layer, a panel each: {names}."
+    part, which = ("val", "Validation") if comparison.images["val"] else ("train", "Training")
     said = []
-    for contestant in comparison.contestants:
-        loss, accuracy = numbers.loss(contestant.val_loss), numbers.percent(contestant.val_acc)
-        said.append(f"{contestant.name} {loss if name == 'loss' else accuracy}")
-    return f"Curves of {name}. Validation {name} at the best epoch: {', '.join(said)}."
+    for one in comparison.contestants:
+        loss, accuracy = getattr(one, f"{part}_loss"), getattr(one, f"{part}_acc")
+        said.append(f"{one.name} {numbers.loss(loss) if name == 'loss' else numbers.percent(accuracy)}")
+    return f"Curves of {name}. {which} {name} at {comparison.tested_epoch}: {', '.join(said)}."
 
 
 def _environment(environment: dict[str, Any]) -> list[tuple[str, str]]:

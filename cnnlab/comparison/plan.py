@@ -15,7 +15,7 @@ from cnnlab.recipe.load import digest
 from cnnlab.recipe.schema import Recipe
 from cnnlab.recipe.spec import Scalar
 from cnnlab.text import printable
-from cnnlab.training.run_folder import safe_name
+from cnnlab.training.run_folder import LONGEST_NAME, safe_name
 from cnnlab.training.settings import Settings
 
 
@@ -106,10 +106,16 @@ def make_plan(entries: list[Entry], data: DataSet, options: Options) -> Plan:
         check_splits(entries, recipes, data)
         for index, (entry, recipe) in enumerate(zip(entries, recipes, strict=True)):
             given = entry.run.path if entry.run is not None and number == 0 else None
-            name = f"{index + 1}-{safe_name(entry.name)}-s{recipe.seed}"
-            runs.append(PlannedRun(index, seed, recipe, name, given))
+            runs.append(PlannedRun(index, seed, recipe, _folder_name(index + 1, entry.name, recipe.seed), given))
     costs = _costs(entries, shape, classes, options.match)
     return Plan(tuple(entries), costs, seeds, epochs, tuple(runs))
+
+
+def _folder_name(number: int, contestant: str, seed: int) -> str:
+    """A run folder's name that a run may be given, however long the contestant's name is."""
+    front, back = f"{number}-", f"-s{seed}"
+    room = LONGEST_NAME - len(front) - len(back)
+    return front + safe_name(contestant)[:room].rstrip("-. ") + back
 
 
 def _costs(

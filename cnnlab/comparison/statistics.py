@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cnnlab.comparison.result import PairTest, SeedPair
+from cnnlab.comparison.pairs import PairTest, SeedPair
 from cnnlab.comparison.verdict import in_words
 
 ALPHA = 0.05
@@ -204,20 +204,22 @@ def _learnt(contestant: Evidence, chance: float) -> bool:
 def more_seeds(differences: np.ndarray) -> int | None:
     """Seeds beyond those of `differences` (seeds, images) with which a difference as large would show; None: never.
 
-    By the power of the paired t-test; three are the least. None where more than `MOST_SEEDS` would be needed, or
-    where these test images cannot tell the two apart whatever the number of seeds.
+    By the power of the paired t-test; three are the least, and all that one seed can ask for. None where more than
+    `MOST_SEEDS` would be needed, or where these test images cannot tell the two apart whatever the number of seeds.
     """
     from scipy.stats import norm
     from statsmodels.stats.power import TTestPower
 
     seeds, images = differences.shape
-    if seeds < 3:
+    if seeds < 2:
         return 3 - seeds
     by_seed, by_image = differences.mean(axis=1), differences.mean(axis=0)
     mean, spread = abs(float(by_seed.mean())), float(by_seed.std(ddof=1))
+    if spread == 0:  # of two seeds that says little yet
+        return 1 if seeds == 2 else None
     # As seeds grow, what differs between them averages out of an image's mean; what is the image's own stays.
     own = max(0.0, by_image.var(ddof=1) - differences.var(axis=0, ddof=1).mean() / seeds)
-    if mean <= norm.ppf(1 - ALPHA / 2) * np.sqrt(own / images) or spread == 0:
+    if mean <= norm.ppf(1 - ALPHA / 2) * np.sqrt(own / images):
         return None
     power = TTestPower()
     counts = range(seeds + 1, MOST_SEEDS + 1)

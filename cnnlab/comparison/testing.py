@@ -4,9 +4,10 @@ import numpy as np
 
 from cnnlab.comparison import statistics
 from cnnlab.comparison.events import Tell
+from cnnlab.comparison.pairs import PairTest
 from cnnlab.comparison.plan import Plan
-from cnnlab.comparison.result import Contestant, ContestantRun, PairTest
 from cnnlab.comparison.statistics import Evidence
+from cnnlab.comparison.tested import Contestant, ContestantRun
 from cnnlab.data import DataSet
 from cnnlab.evaluation import measures, views
 from cnnlab.evaluation.opened import open_run
@@ -52,6 +53,7 @@ def put_to_the_test(
             p_chance=p,
             beats_chance=p < statistics.CHANCE_ALPHA,
             runs=tuple(runs),
+            select="last" if runs[0].best_row["val_acc"] is None else first[index].train.select,
         )
         for index, (entry, cost, p, runs) in enumerate(zip(plan.entries, plan.planned, p_values, tested, strict=True))
     )

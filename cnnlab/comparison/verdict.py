@@ -1,6 +1,6 @@
 """The verdict on a pair in words: what was found, how surely, and what it does not say."""
 
-from cnnlab.comparison.result import PairTest
+from cnnlab.comparison.pairs import PairTest
 from cnnlab.text import counted
 
 
@@ -23,11 +23,12 @@ def _better(test: PairTest, seeds: int) -> str:
 
 def _no_difference(test: PairTest, seeds: int, pairs: int, guessing: bool) -> str:
     start = f"no difference between {test.a} and {test.b} is shown"
-    if test.only_a == test.only_b == 0 and test.difference == 0:
-        return f"{start}: they are right on the same {counted(test.n, 'test image')}"
+    if not any(pair.only_a or pair.only_b for pair in test.by_seed):
+        return f"{start}: of {counted(test.n, 'test image')} they get the very same ones right"
     why = "Neither is better than guessing" if guessing else _why(test, seeds, pairs)
     ahead, _, (difference, low, high) = _in_favour(test)
-    return f"{start}: {ahead} is ahead by {difference} points (95 % CI {low} to {high}); {_counts(test)}. {why}"
+    by = f"{ahead} is ahead by {difference} points" if test.difference else "they are level"
+    return f"{start}: {by} (95 % CI {low} to {high}); {_counts(test)}. {why}"
 
 
 def _in_favour(test: PairTest) -> tuple[str, str, tuple[str, ...]]:

@@ -24,6 +24,8 @@ from cnnlab.reading import read_up_to
 from cnnlab.text import did_you_mean, printable
 
 MAX_JSON_BYTES = 50_000_000
+LONGEST_NAME = 60
+"""Characters of a name that `create` is given, and of a part of one that it makes."""
 _WINDOWS_RESERVED = frozenset(
     {"con", "prn", "aux", "nul", *(f"com{n}" for n in range(1, 10)), *(f"lpt{n}" for n in range(1, 10))}
 )
@@ -165,7 +167,7 @@ def as_json(document: Mapping[str, Any]) -> str:
 
 def safe_name(text: str) -> str:
     """Text as a part of a file name that is legal everywhere: letters and digits of any script, dots, dashes."""
-    name = re.sub(r"[^\w.-]+", "-", text, flags=re.UNICODE).strip("-. ")[:60].strip("-. ")
+    name = re.sub(r"[^\w.-]+", "-", text, flags=re.UNICODE).strip("-. ")[:LONGEST_NAME].strip("-. ")
     return f"_{name}" if name.partition(".")[0].lower() in _WINDOWS_RESERVED else name or "unnamed"
 
 

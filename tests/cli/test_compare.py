@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cnnlab.comparison import page, pictures
+from cnnlab.errors import MachineError
 from cnnlab.report import figures
 
 SMALL = ("mlp:depth=1,width=8", "big=mlp:depth=1,width=16", "--data", "digits", "--epochs", "2", "--threads", "1")
@@ -111,3 +112,18 @@ def test_stopped_it_says_how_to_go_on_and_goes_on(cli, own_world, monkeypatch, n
     assert ended.code == 0
     assert len(ended.json["contestants"][1]["runs"]) == 1
     assert "going on" in ended.err or "goes on" in ended.err
+
+
+def test_a_failing_machine_is_told_with_how_to_go_on(cli, own_world, monkeypatch):
+    from cnnlab.comparison import compare as core
+
+    def full(comparison):
+        raise MachineError("the disk is full", hint="Free some space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(core, "write_files", full)
+        ended = cli("compare", *SMALL, "--json")
+    assert ended.code == 4
+    [folder] = Path("runs").iterdir()
+    assert ended.json["error"]["hint"] == f"Free some space\nGo on: the same command with --name {folder.name}"
+    assert cli("compare", *SMALL, "--name", folder.name, "-q").code == 0

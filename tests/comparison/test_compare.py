@@ -196,7 +196,11 @@ def test_a_finished_run_of_the_same_recipe_is_taken(own_world):
 def test_the_same_recipe_and_seed_under_two_labels_is_trained_once(own_world):
     comparison, events = compared("x=mlp:depth=1,width=8", "y=mlp:depth=1,width=8")
     assert sum(isinstance(event, RunBegan) for event in events) == 1
-    assert comparison.answer == "no difference between x and y is shown: they are right on the same 360 test images"
+    assert (
+        comparison.answer
+        == "no difference between x and y is shown: of 360 test images they get the very same ones right"
+    )
+    assert "y is x again: the same trained net under another name" in comparison.notices
 
 
 def test_a_run_that_is_not_finished_goes_on(own_world):
@@ -225,6 +229,17 @@ def test_another_comparison_under_the_same_name_is_refused_with_the_difference(o
             compared(name="one", **options)
     with pytest.raises(UsageError, match="its contestants: a, b; now a, c"):
         compared(NETS[0], "c=mlp", name="one", epochs=1)
+
+
+def test_what_ended_before_its_plan_was_kept_goes_on(own_world, monkeypatch):
+    def full(path, document):
+        raise MachineError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(core, "write_json", full)
+        with pytest.raises(MachineError):
+            compared(name="one")
+    assert len(compared(name="one")[0].contestants) == 2
 
 
 def test_folders_that_are_no_comparison_are_left_alone(own_world, digits_run):

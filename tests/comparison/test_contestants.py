@@ -12,6 +12,7 @@ from cnnlab.data import load
 from cnnlab.errors import UsageError
 from cnnlab.recipe.load import dump, resolve
 from cnnlab.recipe.spec import parse_spec
+from cnnlab.training.run_folder import safe_name
 
 
 def entered(*specs, out="runs", settings=(), **flags):
@@ -169,6 +170,13 @@ def test_seeds_are_the_same_for_all_and_follow_the_first(digits):
 def test_folders_of_runs_differ_where_names_are_alike(digits):
     plan = planned(digits, "a/b=mlp", "a?b=mlp:width=8", "A-b=mlp:width=9", data="digits")
     assert len({run.name.lower() for run in plan.runs}) == 3
+
+
+@pytest.mark.parametrize("length", [54, 55, 56, 300])
+def test_a_contestant_may_have_a_name_of_any_length(digits, length):
+    plan = planned(digits, f"{'x' * length}=mlp", f"{'x' * (length - 1)}- =mlp:width=8", data="digits", seed=1234)
+    assert [safe_name(run.name) for run in plan.runs] == [run.name for run in plan.runs]
+    assert [(run.name[:3], run.name[-6:]) for run in plan.runs] == [("1-x", "-s1234"), ("2-x", "-s1234")]
 
 
 def test_a_net_that_does_not_fit_is_told_by_name_before_anything_is_trained(own_world, digits):

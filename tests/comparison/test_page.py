@@ -16,12 +16,13 @@ import pytest
 from PIL import Image
 
 from cnnlab.comparison import page
+from cnnlab.comparison.files import as_markdown
 from cnnlab.comparison.page import render_page, write_page
 from cnnlab.comparison.pictures import draw_pictures
 from cnnlab.comparison.result import Comparison
 
 HOSTILE = ("<script>alert(1)</script>", "\x1b[31mred", '" onerror="alert(1)', "{{ 7 * 6 }}", "‮rtl")
-VOID = {"meta", "link", "img", "br", "source"}
+VOID = {"meta", "link", "img", "br", "source", "wbr"}
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -117,9 +118,50 @@ def test_the_tables_say_what_was_measured(make_comparison, tmp_path: Path) -> No
     assert "--seeds 3" not in text  # the advice to those with one seed
 
 
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize(
+    ("last", "validated", "epoch"),
+    [
+        ((), True, "the best validation epoch"),
+        ((1,), True, "the best validation epoch (the last one of c*n)"),
+        ((0, 1), True, "the last epoch"),
+        ((), False, "the last epoch"),
+    ],
+)
+def test_what_was_tested_is_said(make_comparison, tmp_path: Path, last, validated: bool, epoch: str) -> None:
+    made = make_comparison(tmp_path, ("mlp", "c*n"), validated=validated)
+    nets = tuple(replace(net, select="last") if place in last else net for place, net in enumerate(made.contestants))
+    made = replace(made, contestants=nets)
+    text, markdown = Reader(render_page(made)).text, as_markdown(made)
+    assert f"Accuracies and losses at {epoch}." in text
+    assert f"those of {epoch}" in text
+    assert f"Accuracies in %, at {epoch.replace('*', chr(92) + '*')};" in markdown
+    for words in (text, markdown):
+        assert ("100 val" in words) == validated
+        assert "0 val" not in words.replace("100 val", "")
+
+
 def test_a_sentence_keeps_the_name_that_it_begins_with() -> None:
     assert page.sentence("cnn is better than mlp") == "cnn is better than mlp."
     assert page.sentence("no difference between a and b is shown.") == "No difference between a and b is shown."
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_name_is_broken_between_its_options(make_comparison, tmp_path: Path) -> None:
+    html = render_page(make_comparison(tmp_path, ("mlp:depth=1,width=16", "<b>,x")))
+    assert "<span>mlp:<wbr>depth=1,<wbr>width=16</span>" in html
+    assert "<span>&lt;b&gt;,<wbr>x</span>" in html
+
+
+def test_of_equals_none_comes_first(make_comparison, tmp_path: Path) -> None:
+    made = make_comparison(tmp_path, ("a", "b", "c"))
+    level = tuple(replace(net, runs=made.contestants[0].runs) for net in made.contestants)
+    tests = tuple(replace(test, better=None) for test in made.tests)
+    share = f"{100 * level[0].test_acc_mean:.1f} % of the test images"
+    assert replace(made, contestants=level, tests=tests).answer == (
+        f"no difference is shown between a, b and c; none has more than {share}"
+    )
+    assert ", which comes first with " in replace(made, tests=tests).answer
 
 
 @pytest.mark.usefixtures("no_figures")

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from statsmodels.stats.power import TTestPower
 
 from cnnlab.comparison import statistics
 from cnnlab.comparison.statistics import Evidence, judge
@@ -99,6 +100,10 @@ def test_seeds_for_a_medium_effect_are_cohens():
 def test_fewer_than_three_seeds_ask_for_three_and_hopeless_ones_for_none():
     assert statistics.more_seeds(pair(3, 2, 100)) == 2
     assert statistics.more_seeds(np.repeat(pair(3, 2, 100), 2, axis=0)) == 1
+    apart = np.vstack([pair(40, 5, 400), pair(12, 9, 400)])  # 8.75 and 0.75 points: three seeds are far from enough
+    effect = 0.0475 / np.std([0.0875, 0.0075], ddof=1)
+    pairs = TTestPower().solve_power(effect, alpha=0.05, power=0.8)
+    assert statistics.more_seeds(apart) == math.ceil(pairs) - 2 == 12
     assert statistics.more_seeds(np.vstack([pair(8, 2, 100), pair(7, 2, 100), pair(8, 3, 100)])) is None
 
 
@@ -199,8 +204,20 @@ def test_the_same_net_twice_is_right_on_the_same_images():
     rng = np.random.default_rng(5)
     one = contestant("a", rng, images_of(rng, 360, 0.9), 0, 1)
     test = judge([one, replace(one, name="b")], (0,), 0.1)[0]
-    assert test.verdict == "no difference between a and b is shown: they are right on the same 360 test images"
+    assert (
+        test.verdict == "no difference between a and b is shown: of 360 test images they get the very same ones right"
+    )
     assert test.seeds_more is None
+
+
+def test_nobody_is_ahead_by_nothing():
+    right = np.ones((2, 2, 360), bool)
+    right[0, 0, 0] = right[1, 1, 1] = False  # as often right, over two seeds, yet not on the same images
+    steady = ([0.9] * 6,) * 2
+    test = judge([Evidence(name, one, steady, (1, 1)) for name, one in zip("ab", right, strict=True)], (0, 1), 0.1)[0]
+    assert test.difference == 0
+    assert test.verdict.startswith("no difference between a and b is shown: they are level (95 % CI ")
+    assert "0 are right only with a, 0 only with b" in test.verdict  # means over seeds, rounded
 
 
 def test_no_difference_is_told_from_the_side_of_the_one_ahead():

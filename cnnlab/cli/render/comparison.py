@@ -8,7 +8,8 @@ from rich.text import Text
 from cnnlab.cli.render.console import Output
 from cnnlab.cli.render.curves import LETTERS, Curves
 from cnnlab.comparison import numbers
-from cnnlab.comparison.result import Comparison, Contestant
+from cnnlab.comparison.result import Comparison
+from cnnlab.comparison.tested import Contestant
 from cnnlab.report.comparison_figures import LOGARITHMIC
 from cnnlab.report.style import BLACK, COLOURS, WINE
 from cnnlab.text import printable
@@ -20,6 +21,12 @@ _BESIDE = 110
 """Columns from which two plots stand side by side."""
 _WIDE = 110
 """Columns from which the table has all its columns."""
+_GAP = 2
+"""Columns between two columns of the table."""
+_NAME = 10
+"""Columns that a net's name has at least."""
+_LEFT_OUT = ("mult-\nadds", "time", "params", "train", "best\nepoch", "val")
+"""Of the table, one after the other, where a terminal is too narrow for all."""
 _FILES = {
     "report.html": "all of it, on one page",
     "loss.png": "the loss alone; also .svg, and accuracy",
@@ -90,42 +97,56 @@ def _mean(contestant: Contestant, key: str, epochs: int) -> list[float | None]:
 
 def _table(output: Output, comparison: Comparison) -> Table:
     """One line a contestant; on a narrow terminal without what the report has anyway."""
-    wide, ascii_only = output.talk.width >= _WIDE, output.talk.options.ascii_only
+    ascii_only = output.talk.options.ascii_only
     stand_in = f" (stands in for {printable(comparison.data_requested)})" if comparison.fallback else ""
     table = Table(box=None, padding=(0, 1), header_style="bold", pad_edge=False)
     table.title = Text(f"{printable(comparison.data)}{stand_in}, accuracies in %", style="bold")
     table.title_justify = "left"
     table.add_column(width=1)
-    table.add_column("net", overflow="fold", min_width=10, vertical="bottom")
-    headings = ["test", "val", "train", "best\nepoch"]
-    headings += ["val loss", "gap"] if wide else []
-    headings += ["params", "mult-\nadds", "time"] + (["images/s"] if wide else [])
-    for heading in headings:
+    table.add_column("net", overflow="fold", min_width=_NAME, vertical="bottom")
+    rows = _that_fit(
+        [
+            _cells(contestant, wide=output.talk.width >= _WIDE, plus_minus="+-" if ascii_only else "±")
+            for contestant in comparison.contestants
+        ],
+        output.talk.width,
+    )
+    for heading in rows[0]:
         table.add_column(heading, justify="right", no_wrap=True)
     best = max(contestant.test_acc_mean for contestant in comparison.contestants)
-    for number, contestant in enumerate(comparison.contestants):
-        cells = _cells(contestant, wide=wide, plus_minus="+-" if ascii_only else "±")
+    for number, (contestant, cells) in enumerate(zip(comparison.contestants, rows, strict=True)):
+        style = "bold" if contestant.test_acc_mean == best else ""
         name = Text(short(contestant.name, 60))
-        table.add_row(
-            mark(number, ascii_only=ascii_only), name, *cells, style="bold" if contestant.test_acc_mean == best else ""
-        )
+        table.add_row(mark(number, ascii_only=ascii_only), name, *cells.values(), style=style)
     return table
 
 
-def _cells(contestant: Contestant, *, wide: bool, plus_minus: str) -> list[str]:
+def _that_fit(rows: list[dict[str, str]], width: int) -> list[dict[str, str]]:
+    """The rows (heading to cell) without the columns for which a terminal of this width has no room beside a name."""
+    for left_out in (None, *_LEFT_OUT):
+        rows = [{heading: cell for heading, cell in row.items() if heading != left_out} for row in rows]
+        columns = ([*heading.split("\n"), *(row[heading] for row in rows)] for heading in rows[0])
+        if sum(max(map(len, lines)) + _GAP for lines in columns) + _NAME + _GAP + 1 <= width:
+            break
+    return rows
+
+
+def _cells(contestant: Contestant, *, wide: bool, plus_minus: str) -> dict[str, str]:
+    """By heading."""
     spread = "" if contestant.test_acc_std is None else f" {plus_minus} {100 * contestant.test_acc_std:.2f}"
-    loss = [_loss(contestant.val_loss), _loss(contestant.gap, signed=True)] if wide else []
-    return [
-        f"{100 * contestant.test_acc_mean:.2f}{spread}",
-        "-" if contestant.val_acc is None else f"{100 * contestant.val_acc:.2f}",
-        f"{100 * contestant.train_acc:.2f}",
-        f"{contestant.best_epoch:.3g}",
-        *loss,
-        f"{contestant.parameters:,}" if wide else numbers.big(contestant.parameters),
-        numbers.big(contestant.macs),
-        numbers.duration(contestant.seconds),
-        *([f"{contestant.images_per_s:,.0f}"] if wide else []),
-    ]
+    cells = {
+        "test": f"{100 * contestant.test_acc_mean:.2f}{spread}",
+        "val": "-" if contestant.val_acc is None else f"{100 * contestant.val_acc:.2f}",
+        "train": f"{100 * contestant.train_acc:.2f}",
+        "best\nepoch": f"{contestant.best_epoch:.3g}",
+        "val loss": _loss(contestant.val_loss),
+        "gap": _loss(contestant.gap, signed=True),
+        "params": f"{contestant.parameters:,}" if wide else numbers.big(contestant.parameters),
+        "mult-\nadds": numbers.big(contestant.macs),
+        "time": numbers.duration(contestant.seconds),
+        "images/s": f"{contestant.images_per_s:,.0f}",
+    }
+    return cells if wide else {key: cell for key, cell in cells.items() if key not in ("val loss", "gap", "images/s")}
 
 
 def _loss(value: float | None, *, signed: bool = False) -> str:
