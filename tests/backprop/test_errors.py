@@ -65,6 +65,14 @@ def test_arguments(make, told):
         make()
 
 
+def test_what_stands_elsewhere_in_torchs_order_is_given_by_name():
+    """torch's fourth argument of AvgPool2d is ceil_mode, of SGD dampening: neither may be taken for another."""
+    with pytest.raises(TypeError, match="positional argument"):
+        backprop.AvgPool2d(2, 2, 1, False)
+    with pytest.raises(TypeError, match="positional argument"):
+        backprop.SGD([], 0.1, 0.9, 0, 5e-4)
+
+
 @pytest.mark.parametrize(
     ("layer", "x", "told"),
     [
