@@ -168,10 +168,12 @@ class Layer:
             raise NumericError(f"{self} received {count} values that are not finite in a {role} of shape {array.shape}")
 
     def _parameter(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        """The parameter in the input's dtype, after a check that what was assigned has the right shape."""
-        array = getattr(self, name)
-        if np.shape(array) != shape:
-            raise ShapeError(f"{self} expects {name} of shape {shape}, received {np.shape(array)}")
+        """The parameter in the input's dtype, after a check that what was assigned has the right shape and kind."""
+        array = np.asarray(getattr(self, name))
+        if array.shape != shape:
+            raise ShapeError(f"{self} expects {name} of shape {shape}, received {array.shape}")
+        if array.dtype.kind not in "fiu":
+            raise DtypeError(f"{self} expects {name} as float32 or float64, received {array.dtype} {shape}")
         return np.asarray(array, dtype)
 
 
@@ -213,6 +215,18 @@ def positive(layer: str, name: str, value: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ShapeError(f"{layer}: {name} must be an integer of at least 1, received {value!r}")
     return int(value)
+
+
+def number(layer: str, name: str, value: float, least: float, most: float) -> float:
+    """`value`, checked to be a finite number in [`least`, `most`].
+
+    Raises:
+        UsageError: it is not.
+    """
+    known = isinstance(value, int | float | np.integer | np.floating) and math.isfinite(value)
+    if not known or not least <= value <= most:
+        raise UsageError(f"{layer}: {name} must be a number in [{least:g}, {most:g}], received {value!r}")
+    return float(value)
 
 
 def pair(layer: str, name: str, value: int | tuple[int, int], *, least: int = 1) -> tuple[int, int]:
