@@ -68,7 +68,7 @@ def check_subject(layer: str, case: str, subject: Subject, rng: np.random.Genera
         expected, exact, buffers = twin.run(subject.x, delta)
         yield _values(layer, case, "output", output, expected)
         for name, buffer in buffers.items():
-            if buffer.dtype.kind == "f" and (own := _buffer(subject, name)) is not None:
+            if (own := _buffer(subject, name)) is not None:
                 yield _values(layer, case, name, own, buffer)
     if not _repeats(subject, output):
         yield _failed(layer, case, "forward", LayerFault(_UNSTEADY))
