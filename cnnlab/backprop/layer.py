@@ -38,7 +38,13 @@ class Parameter:
 
     @property
     def grad(self) -> Array:
-        """∂J/∂value of the last backward, summed over the batch."""
+        """∂J/∂value of the last backward, summed over the batch.
+
+        Raises:
+            UsageError: there was no backward yet.
+        """
+        if self.name not in self.layer.grads:
+            raise UsageError(f"{self.layer} has no gradient of {self.name}", hint="Call layer.backward(delta) first")
         return self.layer.grads[self.name]
 
 
@@ -188,12 +194,15 @@ def is_finite(array: Array) -> bool:
 
 
 def float_dtype(dtype: DTypeLike) -> np.dtype[Any]:
-    """`dtype`, checked to be float32 or float64.
+    """`dtype`, checked to be float32 or float64; None is float32, as in torch.
 
     Raises:
         DtypeError: it is another one.
     """
-    chosen = np.dtype(dtype)
+    try:
+        chosen = np.dtype(np.float32 if dtype is None else dtype)
+    except TypeError:
+        raise DtypeError(f"expected float32 or float64, received {dtype!r}") from None
     if chosen not in DTYPES:
         raise DtypeError(f"expected float32 or float64, received {chosen}")
     return chosen

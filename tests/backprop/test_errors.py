@@ -68,6 +68,10 @@ def shown(shape):
         (lambda: backprop.BatchNorm1d(3, eps=float("nan")), "BatchNorm1d: eps .* received nan"),
         (lambda: backprop.BatchNorm2d(3, momentum=None), "BatchNorm2d: momentum must be a number .* received None"),
         (lambda: backprop.BatchNorm2d(3, momentum=1.5), "BatchNorm2d: momentum .* received 1.5"),
+        (lambda: backprop.Sequential({"a": 3}), "Sequential expects layers"),
+        (lambda: backprop.Residual(None), "Residual expects a layer.* received NoneType and NoneType"),
+        (lambda: backprop.Residual(backprop.ReLU(), "x"), "Residual expects .* received ReLU and str"),
+        (lambda: backprop.Linear(2, 2, dtype="junk"), "expected float32 or float64, received 'junk'"),
         (lambda: backprop.Linear(2, 2, dtype=np.int64), "expected float32 or float64, received int64"),
     ],
 )
@@ -108,6 +112,8 @@ def test_what_stands_elsewhere_in_torchs_order_is_given_by_name():
         (backprop.AvgPool2d(2), X[0], r"AvgPool2d.*\(N, C, H, W\), received \(3, 6, 5\)"),
         (backprop.AdaptiveAvgPool2d(1), X[0], r"AdaptiveAvgPool2d.*\(N, C, H, W\), received \(3, 6, 5\)"),
         (backprop.Linear(5, 2), X, r"Linear.*\(N, in_features\), received \(2, 3, 6, 5\)"),
+        (backprop.Flatten(), np.zeros(3), r"Flatten\(\) expects an input of at least two axes, received \(3,\)"),
+        (backprop.Flatten(), np.array(3.0), r"Flatten\(\) .* received \(\)"),
         (backprop.ReLU(), np.zeros((0, 3)), r"ReLU\(\) received an empty input of shape \(0, 3\)"),
         (
             backprop.Residual(backprop.Conv2d(3, 3, 3)),
@@ -221,6 +227,20 @@ def test_targets_that_are_no_numbers(loss):
             loss(z, np.zeros((3, 4), dtype))
     with pytest.raises(UsageError, match=rf"{type(loss).__name__}.* target of shape \(3, 4\): .*inhomogeneous"):
         loss(z, [[1], [1, 2], [3]])
+
+
+def test_a_step_before_a_backward():
+    parameters = backprop.Linear(3, 2).parameters()
+    for use in (backprop.SGD(parameters).step, lambda: backprop.clip_grad_norm(parameters, 1.0)):
+        with pytest.raises(UsageError, match=r"Linear\(3, 2\) has no gradient of weight") as caught:
+            use()
+        assert "backward" in caught.value.hint
+
+
+def test_no_dtype_is_torchs_default():
+    assert backprop.Conv2d(1, 1, 1, dtype=None).weight.dtype == np.float32
+    layer = backprop.BatchNorm2d(1, dtype=None)
+    assert layer.weight.dtype == layer.bias.dtype == layer.running_var.dtype == np.float32
 
 
 def test_targets():
