@@ -35,7 +35,8 @@ def known_layers(names: Sequence[str]) -> list[str]:
     by_lower = {name.lower(): name for name in CASES}
     for name in names:
         if name.lower() not in by_lower:
-            raise UsageError(f"no layer {printable(name)!r} to check", hint=did_you_mean(name, CASES))
+            hint = "Write FILE.py:Class" if name.endswith(".py") else did_you_mean(name, CASES)
+            raise UsageError(f"no layer {printable(name)!r} to check", hint=hint)
     return [by_lower[name.lower()] for name in names] or list(CASES)
 
 
