@@ -11,12 +11,10 @@ class Sequential(Layer):
 
     def __init__(self, *layers: Layer | Mapping[str, Layer]) -> None:
         super().__init__()
-        if len(layers) == 1 and isinstance(layers[0], Mapping):
-            self._layers = dict(layers[0])
-        else:
-            self._layers = {str(index): layer for index, layer in enumerate(layers) if isinstance(layer, Layer)}
-            if len(self._layers) != len(layers):
-                raise UsageError("Sequential expects layers, or one mapping of names to layers")
+        named = layers[0] if len(layers) == 1 and isinstance(layers[0], Mapping) else dict(enumerate(layers))
+        self._layers = {str(name): layer for name, layer in named.items() if isinstance(layer, Layer)}
+        if len(self._layers) != len(named):
+            raise UsageError("Sequential expects layers, or one mapping of names to layers")
 
     def _describe(self) -> str:
         return f"{len(self)} layers"
@@ -58,6 +56,9 @@ class Residual(Layer):
 
     def __init__(self, body: Layer, shortcut: Layer | None = None) -> None:
         super().__init__()
+        if not isinstance(body, Layer) or not isinstance(shortcut, Layer | None):
+            kinds = f"{type(body).__name__} and {type(shortcut).__name__}"
+            raise UsageError(f"Residual expects a layer, and a layer or None as shortcut, received {kinds}")
         self.body = body
         self.shortcut = shortcut
 

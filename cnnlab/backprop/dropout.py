@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cnnlab.backprop.layer import Array, Layer
+from cnnlab.backprop.layer import Array, Layer, number
 from cnnlab.errors import UsageError
 
 
@@ -14,7 +14,7 @@ class Dropout(Layer):
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
         super().__init__()
-        if not 0 <= p < 1:
+        if number("Dropout", "p", p, 0, 1) == 1:
             raise UsageError(f"Dropout: p must be in [0, 1), received {p!r}")
         self.p = p
         self.rng = rng

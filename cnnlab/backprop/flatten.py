@@ -1,6 +1,6 @@
 """From maps to a row of features."""
 
-from cnnlab.backprop.layer import Array, Layer
+from cnnlab.backprop.layer import Array, Layer, ShapeError
 
 
 class Flatten(Layer):
@@ -9,6 +9,8 @@ class Flatten(Layer):
     def forward(self, x: Array) -> Array:
         """The same values, one row an image."""
         self._accept(x)
+        if x.ndim < 2:
+            raise ShapeError(f"{self} expects an input of at least two axes, received {x.shape}")
         return self._keep(x.reshape(x.shape[0], -1), x.shape)
 
     def backward(self, delta: Array) -> Array:

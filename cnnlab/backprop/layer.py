@@ -38,7 +38,13 @@ class Parameter:
 
     @property
     def grad(self) -> Array:
-        """∂J/∂value of the last backward, summed over the batch."""
+        """∂J/∂value of the last backward, summed over the batch.
+
+        Raises:
+            UsageError: there was no backward yet.
+        """
+        if self.name not in self.layer.grads:
+            raise UsageError(f"{self.layer} has no gradient of {self.name}", hint="Call layer.backward(delta) first")
         return self.layer.grads[self.name]
 
 
@@ -168,10 +174,12 @@ class Layer:
             raise NumericError(f"{self} received {count} values that are not finite in a {role} of shape {array.shape}")
 
     def _parameter(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        """The parameter in the input's dtype, after a check that what was assigned has the right shape."""
-        array = getattr(self, name)
-        if np.shape(array) != shape:
-            raise ShapeError(f"{self} expects {name} of shape {shape}, received {np.shape(array)}")
+        """The parameter in the input's dtype, after a check that what was assigned has the right shape and kind."""
+        array = np.asarray(getattr(self, name))
+        if array.shape != shape:
+            raise ShapeError(f"{self} expects {name} of shape {shape}, received {array.shape}")
+        if array.dtype.kind not in "fiu":
+            raise DtypeError(f"{self} expects {name} as float32 or float64, received {array.dtype} {shape}")
         return np.asarray(array, dtype)
 
 
@@ -186,12 +194,15 @@ def is_finite(array: Array) -> bool:
 
 
 def float_dtype(dtype: DTypeLike) -> np.dtype[Any]:
-    """`dtype`, checked to be float32 or float64.
+    """`dtype`, checked to be float32 or float64; None is float32, as in torch.
 
     Raises:
         DtypeError: it is another one.
     """
-    chosen = np.dtype(dtype)
+    try:
+        chosen = np.dtype(np.float32 if dtype is None else dtype)
+    except TypeError:
+        raise DtypeError(f"expected float32 or float64, received {dtype!r}") from None
     if chosen not in DTYPES:
         raise DtypeError(f"expected float32 or float64, received {chosen}")
     return chosen
@@ -213,6 +224,18 @@ def positive(layer: str, name: str, value: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ShapeError(f"{layer}: {name} must be an integer of at least 1, received {value!r}")
     return int(value)
+
+
+def number(layer: str, name: str, value: float, least: float, most: float) -> float:
+    """`value`, checked to be a finite number in [`least`, `most`].
+
+    Raises:
+        UsageError: it is not.
+    """
+    known = isinstance(value, int | float | np.integer | np.floating) and math.isfinite(value)
+    if not known or not least <= value <= most:
+        raise UsageError(f"{layer}: {name} must be a number in [{least:g}, {most:g}], received {value!r}")
+    return float(value)
 
 
 def pair(layer: str, name: str, value: int | tuple[int, int], *, least: int = 1) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnlab.backprop.layer import DTYPES, Array, DtypeError, ShapeError, is_finite
+from cnnlab.backprop.layer import DTYPES, Array, DtypeError, ShapeError, is_finite, number
 from cnnlab.errors import NumericError, UsageError
 
 
@@ -40,7 +40,10 @@ class Loss:
             raise ShapeError(f"{self} expects an output of shape (N, K), received {output.shape}")
         if not is_finite(output):
             raise NumericError(f"{self} received an output of shape {output.shape} that is not finite")
-        target = np.asarray(target)
+        try:
+            target = np.asarray(target)
+        except ValueError as error:
+            raise ShapeError(f"{self} expects a target of shape {output.shape}: {error}") from None
         if target.ndim == 1 and target.dtype.kind in "iu":
             target = _one_hot(self, target, output)
         if target.shape != output.shape:
@@ -48,6 +51,8 @@ class Loss:
                 f"{self} expects a target of shape {output.shape}, or {len(output)} class numbers as integers; "
                 f"received {target.dtype} {target.shape}"
             )
+        if target.dtype.kind not in "fiub":
+            raise DtypeError(f"{self} expects a target of real numbers, received {target.dtype} {target.shape}")
         if not np.isfinite(target).all():
             raise NumericError(f"{self} received a target of shape {target.shape} that is not finite")
         return target.astype(output.dtype, copy=False)
@@ -82,9 +87,7 @@ class CrossEntropyLoss(Loss):
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
         super().__init__()
-        if not 0 <= label_smoothing <= 1:
-            raise UsageError(f"CrossEntropyLoss: label_smoothing must be in [0, 1], received {label_smoothing!r}")
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = number("CrossEntropyLoss", "label_smoothing", label_smoothing, 0, 1)
 
     def forward(self, output: Array, target: Array) -> float:
         """J of the logits z; a target y is smoothed to (1 − ε) y + ε/K first."""

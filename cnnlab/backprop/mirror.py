@@ -101,7 +101,9 @@ MIRRORED: dict[str, Callable[[Any], Layer]] = {
     "Linear": _linear,
     "Conv2d": _conv,
     "MaxPool2d": lambda module: MaxPool2d(module.kernel_size, module.stride, module.padding),
-    "AvgPool2d": lambda module: AvgPool2d(module.kernel_size, module.stride, module.padding, module.count_include_pad),
+    "AvgPool2d": lambda module: AvgPool2d(
+        module.kernel_size, module.stride, module.padding, count_include_pad=module.count_include_pad
+    ),
     "AdaptiveAvgPool2d": lambda module: AdaptiveAvgPool2d(module.output_size),
     "BatchNorm1d": _batch_norm(BatchNorm1d),
     "BatchNorm2d": _batch_norm(BatchNorm2d),

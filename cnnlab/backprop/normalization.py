@@ -1,10 +1,13 @@
 """Batch normalisation (Ioffe and Szegedy 2015)."""
 
+import math
+
 import numpy as np
 from numpy.typing import DTypeLike
 
-from cnnlab.backprop.layer import Array, Layer, ShapeError, float_dtype, positive
+from cnnlab.backprop.layer import Array, Layer, ShapeError, float_dtype, number, positive
 from cnnlab.backprop.parallel import over_batch
+from cnnlab.errors import NumericError
 
 
 class _BatchNorm(Layer):
@@ -24,9 +27,10 @@ class _BatchNorm(Layer):
     ) -> None:
         super().__init__()
         self.num_features = positive(type(self).__name__, "num_features", num_features)
-        self.eps = eps
-        self.momentum = momentum
-        self.weight = np.ones(num_features, float_dtype(dtype))
+        self.eps = number(type(self).__name__, "eps", eps, 0, math.inf)
+        self.momentum = number(type(self).__name__, "momentum", momentum, 0, 1)
+        dtype = float_dtype(dtype)
+        self.weight = np.ones(num_features, dtype)
         self.bias = np.zeros(num_features, dtype)
         self.running_mean = np.zeros(num_features, dtype)
         self.running_var = np.ones(num_features, dtype)
@@ -40,6 +44,7 @@ class _BatchNorm(Layer):
 
         Raises:
             ShapeError: the number of axes or channels is wrong, or in training a channel has a single value.
+            NumericError: a running variance that was assigned is negative.
         """
         self._accept(x)
         if x.ndim not in self._ranks or x.shape[1] != self.num_features:
@@ -97,8 +102,11 @@ class _BatchNorm(Layer):
 
     def _statistics(self, maps: Array) -> tuple[Array, Array]:
         """μ and σ² of each channel in float64; in training the running ones are moved."""
+        running = [self._parameter(name, (self.num_features,), np.dtype(np.float64)) for name in self.buffer_names[:2]]
+        if running[1].min() < 0:
+            raise NumericError(f"{self} expects a running_var of at least 0, received {running[1].min():.4g}")
         if not self.training:
-            return np.asarray(self.running_mean, np.float64), np.asarray(self.running_var, np.float64)
+            return running[0], running[1]
         count = maps.shape[0] * maps.shape[2]
         if count < 2:
             raise ShapeError(
@@ -122,7 +130,7 @@ class _BatchNorm(Layer):
         return mean, total / count
 
     def _move(self, name: str, observed: Array) -> None:
-        running = getattr(self, name)
+        running = np.asarray(getattr(self, name))
         moved = (1 - self.momentum) * running + self.momentum * observed
         setattr(self, name, moved.astype(running.dtype))
 

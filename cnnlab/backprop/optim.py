@@ -55,6 +55,7 @@ class SGD(Optimizer):
         params: Sequence[Parameter] | Sequence[ParameterGroup],
         lr: float = 1e-3,
         momentum: float = 0.0,
+        *,
         weight_decay: float = 0.0,
         nesterov: bool = False,
     ) -> None:

@@ -109,6 +109,7 @@ class AvgPool2d(_Pool2d):
         kernel_size: int | tuple[int, int],
         stride: int | tuple[int, int] | None = None,
         padding: int | tuple[int, int] = 0,
+        *,
         count_include_pad: bool = True,
     ) -> None:
         super().__init__(kernel_size, stride, padding)

@@ -1,5 +1,7 @@
 """`cnnlab gradcheck`: the hand-derived gradients, proved."""
 
+import sys
+from contextlib import nullcontext, redirect_stdout
 from typing import Annotated
 
 import typer
@@ -49,7 +51,8 @@ def gradcheck(
     explanations = explain_layers(layers or []) if explain else []
     for explanation in explanations:
         output.say(render_explanation(explanation))
-    with watching(output) as tell:
+    # A person's own layer may print; with --json stdout is for the document alone.
+    with watching(output) as tell, redirect_stdout(sys.stderr) if json else nullcontext():
         report = check(layers or [], arch=arch, inject_bug=inject_bug, seed=seed, tell=tell)
     output.say(*render_report(report, verbose=verbose))
     document = report.document()

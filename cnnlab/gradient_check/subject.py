@@ -9,6 +9,13 @@ from cnnlab.backprop import Array, Dropout, Layer, Loss
 
 _DROPOUT_SEED = 20_12
 
+FAILURES = (Exception, SystemExit)
+"""What code under test may end in; a student's file may well call `exit`."""
+
+
+class LayerFault(ValueError):
+    """A layer does what none may do, whatever its formula."""
+
 
 class LossAtTarget:
     """A loss as a layer: forward gives (J,), backward gives δ · ∂J/∂output."""
@@ -52,26 +59,65 @@ class Subject:
     reference: Any = None
 
     def forward(self) -> Array:
-        """The output for the input as it is now."""
+        """The output for the input as it is now.
+
+        Raises:
+            LayerFault: it is no array of finite numbers of the input's precision, or the input was changed.
+        """
         seed_dropout(self.layer)
-        output: Array = self.layer.forward(self.x)
+        before = self.x.copy()
+        output = _numbers(self.layer.forward(self.x), "forward")
+        if not np.array_equal(self.x, before):
+            self.x[...] = before
+            raise LayerFault("forward changes its input in place")
+        if output.dtype in (np.float16, np.float32):
+            raise LayerFault(f"forward gives {output.dtype} for an input of {self.x.dtype}: too few digits to check")
+        if not np.isfinite(output).all():
+            raise LayerFault("forward gives values that are not finite")
         return output
 
     def backward(self, delta: Array) -> dict[str, Array]:
-        """All gradients after a forward: `input`, and the parameters by name."""
-        below = np.array(self.layer.backward(delta))
+        """All gradients after a forward: `input`, and the parameters by name.
+
+        Raises:
+            LayerFault: one of them is no array of numbers, or δ or the input was changed.
+        """
+        given, before = delta.copy(), self.x.copy()
+        below = _numbers(self.layer.backward(given), "backward")
+        if not (np.array_equal(given, delta) and np.array_equal(self.x, before)):
+            self.x[...] = before
+            raise LayerFault("backward changes δ or the input in place")
         if isinstance(self.layer, Layer):
             grads = {name: parameter.grad for name, parameter in self.layer.named_parameters()}
         else:
-            grads = dict(getattr(self.layer, "grads", {}))
-        return {"input": below} | {name: np.array(grad) for name, grad in grads.items()}
+            grads = self._own_grads()
+        return {"input": below} | {
+            name: _numbers(grad, f"grads[{name!r}]") for name, grad in grads.items() if grad is not None
+        }
 
     def arrays(self) -> dict[str, Array]:
         """The arrays that J is differentiated by, to be changed in place: `input`, and the parameters by name."""
         if isinstance(self.layer, Layer):
             return {"input": self.x} | {name: one.value for name, one in self.layer.named_parameters()}
         named = {"input": self.x}
-        for name in getattr(self.layer, "grads", {}):
+        known = self.reference.parameter_names if isinstance(self.reference, Layer) else ()
+        for name in (*known, *self._own_grads()):
             if isinstance(array := getattr(self.layer, name, None), np.ndarray):
                 named[name] = array
         return named
+
+    def _own_grads(self) -> dict[str, Any]:
+        grads = getattr(self.layer, "grads", {})
+        if not isinstance(grads, dict):
+            raise LayerFault(f"grads is a {type(grads).__name__}, expected a dict of arrays by the parameters' names")
+        return grads
+
+
+def _numbers(values: Any, source: str) -> Array:
+    """A copy, as an array of numbers."""
+    if values is None:
+        raise LayerFault(f"{source} gives None, expected an array")
+    array = np.array(values)
+    if array.dtype.kind not in "fiub":
+        raise LayerFault(f"{source} gives values of type {array.dtype}, expected real numbers")
+    return array

@@ -14,11 +14,11 @@ from cnnlab.errors import UsageError
 from cnnlab.gradient_check.bugs import BUGS
 from cnnlab.gradient_check.cases import CASES, Case
 from cnnlab.gradient_check.check import case_generator, check_subject
-from cnnlab.gradient_check.subject import LossAtTarget, Subject
+from cnnlab.gradient_check.subject import FAILURES, LayerFault, LossAtTarget, Subject, seed_dropout
 from cnnlab.gradient_check.verdicts import AUTOGRAD_TOLERANCE, Check, Match, Report, relative_error
 from cnnlab.models.user import load_class
 from cnnlab.recipe.spec import Spec
-from cnnlab.text import printable
+from cnnlab.text import cut, printable
 
 _EQUAL = 1e-6
 """Relative error below which two gradients are the same one."""
@@ -48,13 +48,13 @@ class UserLayer:
             right = case.subject(family, rng)
             copy.deepcopy(right).forward()  # whether the input suits these options; statistics are not to move
             layer = self._make(case, right.layer)
-        except Exception:  # noqa: BLE001  # a class that cannot be made this way is not this layer in this case
+        except FAILURES:  # a class that cannot be made this way is not this layer in this case
             return None
         if isinstance(right.layer, LossAtTarget):
             layer = LossAtTarget(layer, right.layer.target)
         elif not _adopt(layer, right.layer):
             return None
-        return Subject(layer, right.x, reference=right.layer), right
+        return Subject(layer, right.x.copy(), reference=right.layer), right
 
     def _make(self, case: Case, right: Any) -> Any:
         arguments, options = case.arguments, self.options or case.options
@@ -96,7 +96,7 @@ def check_user_layer(user: UserLayer, seed: int) -> Report:
     for number, case in enumerate(CASES[family]):
         rng = case_generator(family, number, seed)
         pair = user.beside(family, case, rng)
-        problem = "it cannot be made so" if pair is None else _refusal(pair[0])
+        problem = _refusal(user.beside(family, case, case_generator(family, number, seed)))
         if pair is None or problem is not None:
             if not user.options:
                 report.skipped.append(f"{user.name}, {case.name}: {problem}")
@@ -107,12 +107,16 @@ def check_user_layer(user: UserLayer, seed: int) -> Report:
     return report
 
 
-def _refusal(subject: Subject) -> str | None:
-    """Why a user's forward does not take the case; None where it does."""
+def _refusal(pair: tuple[Subject, Subject] | None) -> str | None:
+    """Why a user's layer does not take the case; None where it does. The layer tried is not used again."""
+    if pair is None:
+        return "it cannot be made so"
     try:
-        copy.deepcopy(subject).forward()
-    except Exception as error:  # noqa: BLE001  # a user's code may fail in any way; it is told
-        return printable(f"{type(error).__name__}: {error}")
+        pair[0].forward()
+    except LayerFault:  # it takes the case, and is wrong
+        return None
+    except FAILURES as error:
+        return cut(f"{type(error).__name__}: {error}", 160)
     return None
 
 
@@ -149,9 +153,10 @@ def _same_forward(user: UserLayer, family: str, number: int, case: Case, seed: i
     if pair is None:
         return None
     own, right = pair
+    seed_dropout(own.layer)
     try:
-        output = np.asarray(own.forward(), np.float64)
-    except Exception:  # noqa: BLE001  # a user's code may fail in any way; then it is not this layer
+        output = np.asarray(own.layer.forward(own.x), np.float64)
+    except FAILURES:  # then it is not this layer
         return False
     expected = right.forward()
     return output.shape == expected.shape and bool(relative_error(output, expected).max() <= AUTOGRAD_TOLERANCE)
@@ -161,9 +166,9 @@ def _check_unknown(user: UserLayer, seed: int) -> Iterator[Check]:
     """Differences alone, on the first inputs that the forward accepts."""
     try:
         user.cls(**user.options)
-    except Exception as error:  # whatever the constructor raises is the answer
+    except FAILURES as error:  # whatever the constructor raises is the answer
         raise UsageError(
-            f"{user.name} could not be made: {type(error).__name__}: {printable(error)}",
+            f"{user.name} could not be made: {type(error).__name__}: {cut(error, 160)}",
             hint=f"Give its constructor's arguments: FILE.py:{user.name}:key=value,key=value",
         ) from error
     tried, shapes = 0, set()
@@ -171,12 +176,11 @@ def _check_unknown(user: UserLayer, seed: int) -> Iterator[Check]:
         for number, case in enumerate(cases):
             rng = case_generator(family, number, seed)
             x = case.draw(rng)
-            subject = Subject(user.cls(**user.options), x)
-            if x.shape in shapes or tried == _GENERIC_CASES or not _accepts(subject):
+            if x.shape in shapes or tried == _GENERIC_CASES or not _accepts(user, x):
                 continue
             shapes.add(x.shape)
             tried += 1
-            yield from check_subject(user.name, f"input of shape {x.shape}", subject, rng)
+            yield from check_subject(user.name, f"input of shape {x.shape}", Subject(user.cls(**user.options), x), rng)
     if not tried:
         raise UsageError(
             f"{user.name}.forward accepts none of the inputs tried: (N, features) and (N, C, H, W) of several sizes",
@@ -184,10 +188,10 @@ def _check_unknown(user: UserLayer, seed: int) -> Iterator[Check]:
         )
 
 
-def _accepts(subject: Subject) -> bool:
+def _accepts(user: UserLayer, x: Array) -> bool:
     try:
-        return np.asarray(subject.forward()).size > 0
-    except Exception:  # noqa: BLE001  # a user's code may fail in any way; then this input does not suit it
+        return np.asarray(user.cls(**user.options).forward(x.copy())).size > 0
+    except FAILURES:  # then this input does not suit it
         return False
 
 
@@ -226,7 +230,7 @@ def _trials(user: UserLayer, family: str, seed: int) -> Iterator[_Trial]:
         try:
             own.forward()
             yield _Trial(right.layer, right.x, delta, gradients, own.backward(delta))
-        except Exception:  # noqa: BLE001  # a case in which the user's code fails says nothing about its formula
+        except FAILURES:  # a case in which the user's code fails says nothing about its formula
             continue
 
 

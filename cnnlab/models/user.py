@@ -60,7 +60,7 @@ def load_class(file: Path, name: str) -> type:
     sys.modules[module_name] = module  # dataclasses and annotations look their module up by name
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script without a main guard may call exit
         raise DataError(
             f"{printable(file)} fails when it is run: {type(error).__name__}: {printable(error)}"
         ) from error

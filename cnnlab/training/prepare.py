@@ -155,8 +155,16 @@ def build_net(recipe: Recipe, input_shape: tuple[int, int, int], classes: int) -
 def make_engine(
     recipe: Recipe, settings: Settings, net: Any, mean: np.ndarray, std: np.ndarray, world: World = ALONE
 ) -> Engine:
-    """The engine that `settings` name, holding the net."""
+    """The engine that `settings` name, holding the net.
+
+    Raises:
+        UsageError: the NumPy engine lacks a layer or precision of the recipe, or a device other than the CPU was named.
+    """
     if settings.engine == "numpy":
+        if settings.device not in ("auto", "cpu"):
+            raise UsageError(
+                f"the numpy engine has no device {settings.device}; it computes on the CPU", hint="Leave --device out"
+            )
         from cnnlab.training.engines.numpy import NumpyEngine
 
         return NumpyEngine(net, recipe.train, recipe.optim, mean=mean, std=std)

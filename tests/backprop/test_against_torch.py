@@ -70,6 +70,25 @@ def test_layer(name, training, dtype):
     compare(layer, twin, np.random.default_rng(0).standard_normal(shape).astype(dtype))
 
 
+@pytest.mark.parametrize(("own", "dtype"), [(np.float32, np.float64), (np.float64, np.float32)])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", LAYERS)
+def test_all_is_in_the_dtype_of_the_input_whatever_that_of_the_parameters(name, training, own, dtype):
+    arguments, shape = LAYERS[name]
+    options = {"dtype": own} if getattr(backprop, name).parameter_names else {}
+    layer = getattr(backprop, name)(*arguments, **options).train(training)
+    y = layer(np.random.default_rng(0).standard_normal(shape).astype(dtype))
+    assert y.dtype == layer.backward(y).dtype == dtype
+    assert all(grad.dtype == dtype for grad in layer.grads.values())
+    assert all(array.dtype in (own, np.int64) for array in layer.state_dict().values())
+
+
+@pytest.mark.parametrize("kernel", [2, (3, 2)])
+@pytest.mark.parametrize("kind", ["MaxPool2d", "AvgPool2d"])
+def test_a_pooling_window_moves_by_its_own_size_where_no_stride_is_given(kind, kernel):
+    compare(getattr(backprop, kind)(kernel), getattr(nn, kind)(kernel), np.random.default_rng(0).random((2, 3, 9, 8)))
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("name", LAYERS)

@@ -56,13 +56,36 @@ def shown(shape):
         (lambda: backprop.Linear(3, 2.5), "Linear: out_features .* received 2.5"),
         (lambda: backprop.AdaptiveAvgPool2d(7), "AdaptiveAvgPool2d: only an output_size of 1 .* received 7"),
         (lambda: backprop.Dropout(1.0), r"Dropout: p must be in \[0, 1\), received 1.0"),
+        (lambda: backprop.Dropout("x"), r"Dropout: p must be a number in \[0, 1\], received 'x'"),
+        (lambda: backprop.Dropout(float("nan")), "Dropout: p must be a number .* received nan"),
         (lambda: backprop.CrossEntropyLoss(label_smoothing=2), "label_smoothing must be .* received 2"),
+        (lambda: backprop.CrossEntropyLoss(np.ones(4)), "CrossEntropyLoss: label_smoothing must be a number"),
+        (
+            lambda: backprop.BatchNorm2d(3, eps=-1e-5),
+            r"BatchNorm2d: eps must be a number in \[0, inf\], received -1e-05",
+        ),
+        (lambda: backprop.BatchNorm2d(3, eps=float("inf")), "BatchNorm2d: eps .* received inf"),
+        (lambda: backprop.BatchNorm1d(3, eps=float("nan")), "BatchNorm1d: eps .* received nan"),
+        (lambda: backprop.BatchNorm2d(3, momentum=None), "BatchNorm2d: momentum must be a number .* received None"),
+        (lambda: backprop.BatchNorm2d(3, momentum=1.5), "BatchNorm2d: momentum .* received 1.5"),
+        (lambda: backprop.Sequential({"a": 3}), "Sequential expects layers"),
+        (lambda: backprop.Residual(None), "Residual expects a layer.* received NoneType and NoneType"),
+        (lambda: backprop.Residual(backprop.ReLU(), "x"), "Residual expects .* received ReLU and str"),
+        (lambda: backprop.Linear(2, 2, dtype="junk"), "expected float32 or float64, received 'junk'"),
         (lambda: backprop.Linear(2, 2, dtype=np.int64), "expected float32 or float64, received int64"),
     ],
 )
 def test_arguments(make, told):
     with pytest.raises(UsageError, match=told):
         make()
+
+
+def test_what_stands_elsewhere_in_torchs_order_is_given_by_name():
+    """torch's fourth argument of AvgPool2d is ceil_mode, of SGD dampening: neither may be taken for another."""
+    with pytest.raises(TypeError, match="positional argument"):
+        backprop.AvgPool2d(2, 2, 1, False)
+    with pytest.raises(TypeError, match="positional argument"):
+        backprop.SGD([], 0.1, 0.9, 0, 5e-4)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +112,8 @@ def test_arguments(make, told):
         (backprop.AvgPool2d(2), X[0], r"AvgPool2d.*\(N, C, H, W\), received \(3, 6, 5\)"),
         (backprop.AdaptiveAvgPool2d(1), X[0], r"AdaptiveAvgPool2d.*\(N, C, H, W\), received \(3, 6, 5\)"),
         (backprop.Linear(5, 2), X, r"Linear.*\(N, in_features\), received \(2, 3, 6, 5\)"),
+        (backprop.Flatten(), np.zeros(3), r"Flatten\(\) expects an input of at least two axes, received \(3,\)"),
+        (backprop.Flatten(), np.array(3.0), r"Flatten\(\) .* received \(\)"),
         (backprop.ReLU(), np.zeros((0, 3)), r"ReLU\(\) received an empty input of shape \(0, 3\)"),
         (
             backprop.Residual(backprop.Conv2d(3, 3, 3)),
@@ -165,6 +190,57 @@ def test_an_assigned_parameter_of_a_wrong_shape():
     layer.weight = np.zeros((3, 4, 3, 3))
     with pytest.raises(UsageError, match=r"Conv2d.* expects weight of shape \(4, 3, 3, 3\), received \(3, 4, 3, 3\)"):
         layer(X)
+
+
+@pytest.mark.parametrize("dtype", [object, str, np.complex128, bool])
+def test_an_assigned_parameter_of_a_wrong_dtype(dtype):
+    layer = backprop.Conv2d(3, 4, 3)
+    layer.weight = np.ones((4, 3, 3, 3)).astype(dtype)
+    with pytest.raises(UsageError, match=r"Conv2d.* expects weight as float32 or float64, received .*\(4, 3, 3, 3\)"):
+        layer(X)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", ["running_mean", "running_var"])
+def test_assigned_statistics(name, training):
+    layer = backprop.BatchNorm2d(3).train(training)
+    for value, told in ((np.ones(4), r"shape \(3,\), received \(4,\)"), (None, "received \\(\\)"), (["a"] * 3, "<U1")):
+        setattr(layer, name, value)
+        with pytest.raises(UsageError, match=rf"BatchNorm2d.* expects {name} .*{told}"):
+            layer(X)
+    setattr(layer, name, [1.0, 2.0, 3.0])
+    assert layer(X).shape == X.shape
+
+
+def test_a_negative_variance():
+    layer = backprop.BatchNorm2d(3).eval()
+    layer.running_var = np.array([1.0, -1.0, 1.0])
+    with pytest.raises(NumericError, match=r"BatchNorm2d.* running_var of at least 0, received -1"):
+        layer(X)
+
+
+@pytest.mark.parametrize("loss", [backprop.CrossEntropyLoss(), backprop.HalfSquaredError()], ids=str)
+def test_targets_that_are_no_numbers(loss):
+    z = np.zeros((3, 4))
+    for dtype in (object, str, np.complex128, "M8[s]"):
+        with pytest.raises(UsageError, match=rf"{type(loss).__name__}.* target of real numbers, received .*\(3, 4\)"):
+            loss(z, np.zeros((3, 4), dtype))
+    with pytest.raises(UsageError, match=rf"{type(loss).__name__}.* target of shape \(3, 4\): .*inhomogeneous"):
+        loss(z, [[1], [1, 2], [3]])
+
+
+def test_a_step_before_a_backward():
+    parameters = backprop.Linear(3, 2).parameters()
+    for use in (backprop.SGD(parameters).step, lambda: backprop.clip_grad_norm(parameters, 1.0)):
+        with pytest.raises(UsageError, match=r"Linear\(3, 2\) has no gradient of weight") as caught:
+            use()
+        assert "backward" in caught.value.hint
+
+
+def test_no_dtype_is_torchs_default():
+    assert backprop.Conv2d(1, 1, 1, dtype=None).weight.dtype == np.float32
+    layer = backprop.BatchNorm2d(1, dtype=None)
+    assert layer.weight.dtype == layer.bias.dtype == layer.running_var.dtype == np.float32
 
 
 def test_targets():

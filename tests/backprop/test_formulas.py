@@ -111,6 +111,14 @@ def test_cross_entropy(scalar, rng, epsilon):
     assert_allclose(loss.backward(), dz, rtol=1e-10, atol=1e-15)
 
 
+def test_cross_entropy_of_weights_that_do_not_sum_to_one(scalar, rng):
+    z, weights = rng.standard_normal((4, 3)), rng.uniform(0, 2, (4, 3))
+    loss = backprop.CrossEntropyLoss()
+    value, dz = scalar.cross_entropy(z, weights)
+    assert loss(z, weights) == pytest.approx(value, rel=1e-13)
+    assert_allclose(loss.backward(), dz, rtol=1e-10, atol=1e-15)
+
+
 def test_half_squared_error(scalar, rng):
     a, y = rng.standard_normal((2, 4, 3))
     loss = backprop.HalfSquaredError()

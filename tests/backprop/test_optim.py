@@ -12,6 +12,7 @@ from cnnlab.errors import UsageError
 
 KINDS = [
     (backprop.SGD, torch.optim.SGD, {"lr": 0.1}),
+    (backprop.SGD, torch.optim.SGD, {"lr": 0.1, "momentum": 0.9}),
     (backprop.SGD, torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01}),
     (backprop.SGD, torch.optim.SGD, {"lr": 0.1, "momentum": 0.8, "nesterov": True, "weight_decay": 0.02}),
     (backprop.Adam, torch.optim.Adam, {"lr": 0.01}),
@@ -91,8 +92,8 @@ def test_groups_have_their_own_weight_decay_and_rate():
     assert_allclose(layer.bias, before["bias"] - 0.3)
 
 
-@pytest.mark.parametrize("limit", [0.7, 1.0])
-@pytest.mark.parametrize("scale", [0.1, 10.0])
+@pytest.mark.parametrize("limit", [1e-6, 0.7, 1.0])
+@pytest.mark.parametrize("scale", [0.1, 1e-5, 10.0])
 def test_clipping(scale, limit):
     rng = np.random.default_rng(1)
     layer = backprop.Linear(3, 2, dtype=np.float64)
@@ -104,6 +105,13 @@ def test_clipping(scale, limit):
     assert backprop.clip_grad_norm(layer.parameters(), limit) == pytest.approx(float(expected), rel=1e-13)
     for tensor, parameter in zip(tensors, layer.parameters(), strict=True):
         assert_allclose(parameter.grad, tensor.grad.numpy(), rtol=1e-13)
+
+
+def test_clipping_squares_in_double_precision():
+    """1e30² is beyond float32."""
+    layer = backprop.Linear(3, 2, bias=False)
+    layer.grads = {"weight": np.full((2, 3), 1e30, np.float32)}
+    assert backprop.clip_grad_norm(layer.parameters(), 1.0) == pytest.approx(1e30 * 6**0.5, rel=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,15 @@ def test_a_wrong_gradient_exits_5_and_names_the_mistake(cli, own_world):
     assert "error" in document
 
 
+def test_what_a_users_layer_prints_is_not_in_the_document(cli, own_world):
+    text = WRONG.replace("return np.tanh(x)", "print('hello'); return np.tanh(x)")
+    (own_world / "mine.py").write_text("print('loaded')\n" + text, encoding="utf-8")
+    ended = cli("gradcheck", "mine.py:Tanh", "--json")
+    assert ended.json["passed"] is False
+    assert "hello" in ended.err
+    assert "loaded" in ended.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
@@ -107,6 +116,7 @@ def test_a_wrong_gradient_exits_5_and_names_the_mistake(cli, own_world):
         (("--inject-bug", "relu"), 2, "relu-sign"),
         (("--seed", "-1"), 2, "seed"),
         (("missing.py:Layer",), 2, "no such file"),
+        (("missing.py",), 2, "Write FILE.py:Class"),
         (("--arch", "resnett"), 2, "resnet"),
         (("--arch", "torchvision:resnet18"), 2, "the numpy engine has no"),
     ],

@@ -1,5 +1,7 @@
 """A user's own layer: recognised by its forward, checked, and matched against the known bugs."""
 
+import re
+
 import pytest
 
 from cnnlab.errors import DataError, UsageError
@@ -178,6 +180,7 @@ def test_options_of_the_spec_go_to_the_constructor(tmp_path):
         ("class A: pass", "A", UsageError, "has no forward and no backward"),
         ("class A: pass", "B", UsageError, "has no class B"),
         ("1 / 0", "A", DataError, "fails when it is run: ZeroDivisionError"),
+        ("exit(0)", "A", DataError, "fails when it is run: SystemExit: 0"),
         ("class A(", "A", DataError, "fails when it is run: SyntaxError"),
         (
             "class A:\n    def __init__(self, n): pass\n    forward = backward = lambda self, x: x",
@@ -223,3 +226,72 @@ def test_missing_and_misshapen_gradients_are_named(tmp_path):
     assert {check.parameter for check in wrong} == {"weight"}
     assert wrong[0].note == "has shape (5, 3), expected (3, 5)"
     assert "linear-weight-transposed" in {match.bug for match in report.matches}
+
+
+TANH = "class A:\n    def forward(self, x): self.a = np.tanh(x); return {}\n    def backward(self, delta): {}\n"
+BACK = "return delta * (1 - self.a ** 2)"
+
+
+@pytest.mark.parametrize(
+    ("forward", "backward", "parameter", "told"),
+    [
+        ("self.a + 0.01 * np.random.randn(*x.shape)", BACK, "forward", "another output each time .* self.rng"),
+        ("np.tanh(x, out=x)", BACK, "forward", "forward changes its input in place"),
+        ("self.a * np.nan", BACK, "forward", "forward gives values that are not finite"),
+        ("np.where(x > 0, np.inf, x)", BACK, "forward", "forward gives values that are not finite"),
+        ("self.a.astype(np.float32)", BACK, "forward", "gives float32 for an input of float64"),
+        ("self.a.astype(str)", BACK, "forward", "forward gives values of type <U.*, expected real numbers"),
+        ("self.a", "delta *= 1 - self.a ** 2; return delta", "backward", "backward changes δ or the input in place"),
+        ("self.a", "pass", "backward", "backward gives None, expected an array"),
+        ("self.a", "return delta * 1j", "backward", "values of type complex128, expected real numbers"),
+        ("self.a", "raise SystemExit(0)", "backward", "SystemExit: 0"),
+        ("self.a", "raise ValueError('x' * 999)", "backward", "^ValueError: x{148}…$"),
+        ("self.a", "self.grads = [delta]; return delta", "backward", "grads is a list, expected a dict"),
+    ],
+)
+def test_what_no_layer_may_do_is_said_in_words(tmp_path, forward, backward, parameter, told):
+    report = gradcheck([f"{write(tmp_path, TANH.format(forward, backward))}:A"])
+    assert not report.passed
+    assert {(check.verdict, check.parameter) for check in report.checks} == {("wrong", parameter)}
+    assert all(re.search(told, check.note) for check in report.checks)
+
+
+def test_a_forward_that_fails_while_differences_are_taken_is_wrong_not_a_crash(tmp_path):
+    text = (
+        "class A:\n    calls = 0\n"
+        "    def forward(self, x):\n"
+        "        self.calls += 1; self.a = np.tanh(x)\n"
+        "        return self.a if self.calls < 9 else 1 / 0\n"
+        f"    def backward(self, delta): {BACK}\n"
+    )
+    report = gradcheck([f"{write(tmp_path, text)}:A"])
+    assert "ZeroDivisionError" in {check.note.partition(":")[0] for check in report.checks}
+    assert not report.passed
+
+
+LINEAR = (
+    "class Linear:\n"
+    "    def __init__(self, i, o, bias=True):\n"
+    "        self.weight, self.bias = np.zeros((o, i)), np.zeros(o) if bias else None\n"
+    "    def forward(self, x):\n"
+    "        self.x = x; z = x @ self.weight.T\n"
+    "        return z if self.bias is None else z + self.bias\n"
+    "    def backward(self, delta):\n"
+    "        self.grads = {}\n"
+    "        return delta @ self.weight\n"
+)
+
+
+@pytest.mark.parametrize("grads", ["{}", "{'weight': None, 'bias': None}"])
+def test_gradients_that_were_forgotten_are_missed(tmp_path, grads):
+    report = gradcheck([f"{write(tmp_path, LINEAR.format(grads))}:Linear"])
+    notes = {(check.parameter, check.note) for check in report.checks if check.verdict == "wrong"}
+    assert {("weight", "is missing, expected (3, 5)"), ("bias", "is missing, expected (3,)")} <= notes
+
+
+def test_a_layer_that_cannot_be_copied_is_checked_all_the_same(tmp_path):
+    text = "import threading\n" + TANH.format("self.a", "return 2 * delta")
+    text += "    def __init__(self): self.lock = threading.Lock()\n"
+    report = gradcheck([f"{write(tmp_path, text)}:A"])
+    assert report.skipped == []
+    assert not report.passed

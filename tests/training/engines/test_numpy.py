@@ -38,7 +38,7 @@ def test_both_engines_draw_the_same_curve(train_digits, spec, assignments):
     assert np.allclose(*curves, rtol=1e-10, atol=0)
 
 
-def engines(spec, *assignments):
+def engines(spec, *assignments, device="cpu", names=("torch", "numpy")):
     """Both engines with the same net."""
     from cnnlab.recipe.load import resolve
     from cnnlab.recipe.spec import parse_spec
@@ -47,8 +47,8 @@ def engines(spec, *assignments):
     recipe = resolve(arch=parse_spec(spec), settings=[FP64, *assignments])
     mean, std = np.array([100.0, 120.0, 90.0]), np.array([50.0, 60.0, 40.0])
     return [
-        make_engine(recipe, Settings(engine=name, device="cpu"), build_net(recipe, (3, 16, 16), 5), mean, std)
-        for name in ("torch", "numpy")
+        make_engine(recipe, Settings(engine=name, device=device), build_net(recipe, (3, 16, 16), 5), mean, std)
+        for name in names
     ]
 
 
@@ -99,6 +99,8 @@ def test_a_state_goes_on_bit_for_bit_and_moves_between_engines(optimiser):
 def test_what_the_engine_lacks_is_refused_by_name():
     with pytest.raises(UsageError, match="no precision bf16"):
         engines("cnn:width=2", "train.precision=bf16")
+    with pytest.raises(UsageError, match="no device cuda; it computes on the CPU"):
+        engines("cnn:width=2", device="cuda", names=("numpy",))
 
 
 def test_weights_of_another_net_are_refused():
