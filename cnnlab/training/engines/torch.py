@@ -22,6 +22,7 @@ from cnnlab.training.engines.diagnosis import bad_gradient, bad_output, bad_weig
 from cnnlab.training.engines.gradient_recorder import GradientRecorder
 from cnnlab.training.engines.gradient_sum import GradientSum
 from cnnlab.training.engines.on_device import Picker, picker, sent
+from cnnlab.training.engines.saved_state import optimizer_state, require_same_kind
 from cnnlab.training.processes import ALONE, World
 from cnnlab.training.profiling import OFF
 
@@ -52,7 +53,7 @@ class TorchEngine:
         self.net = net.to(device=device, dtype=self.dtype).to(memory_format=torch.channels_last)
         self.averaged = copy.deepcopy(self.net).requires_grad_(False) if train.ema else None
         self.updates = 0
-        self.optimizer = _optimizer(self.net, optim, device)
+        self.optim, self.optimizer = optim, _optimizer(self.net, optim, device)
         self._mean = torch.as_tensor(mean, dtype=self.dtype, device=device).view(1, -1, 1, 1)
         self._scale = (1 / torch.as_tensor(std, dtype=self.dtype, device=device)).view(1, -1, 1, 1)
         parameters = list(self.net.parameters())
@@ -198,19 +199,18 @@ class TorchEngine:
         _load(self.net, _under("model.", state))
         if self.averaged is not None:
             _load(self.averaged, _under("ema.", state))
-        saved = _under("optimizer.", state)
         parameters = dict(self.net.named_parameters())
-        for full, array in saved.items():
-            key, _, name = full.partition(".")
-            if name not in parameters:
-                raise CheckpointError(f"the checkpoint holds {printable(key)} of an unknown layer {printable(name)!r}")
-            value = torch.from_numpy(array.copy())
+        arrays = {name: parameter.detach().cpu().numpy() for name, parameter in parameters.items()}
+        own = type(self.net).__module__.startswith(("torch.nn.", "cnnlab."))
+        for name, saved in optimizer_state(state, arrays, self.optim, all_trained=own).items():
             parameter = parameters[name]
-            if value.shape not in ((), parameter.shape):
-                raise CheckpointError(f"{printable(full)} of the checkpoint does not fit this net")
-            if value.dim():
-                value = value.to(parameter.device).view(parameter.shape).to(memory_format=_format_of(parameter))
-            self.optimizer.state[parameter][key] = value
+            for key, array in saved.items():
+                value = torch.from_numpy(array.copy())
+                if key == "step":
+                    value = value.to(torch.float32)
+                else:
+                    value = value.to(parameter.device).to(memory_format=_format_of(parameter))
+                self.optimizer.state[parameter][key] = value
         self.updates = count_of_updates(state)
 
     def _to_device(self, images: np.ndarray | Tensor) -> Tensor:
@@ -370,6 +370,7 @@ def _load(net: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
 
 def _pairs(state: Mapping[str, Tensor], weights: Mapping[str, np.ndarray]) -> Iterator[tuple[str, Tensor]]:
     for name, array in weights.items():
+        require_same_kind(name, array.dtype, torch.empty(0, dtype=state[name].dtype).numpy().dtype)
         if tuple(array.shape) != tuple(state[name].shape):
             raise CheckpointError(
                 f"{printable(name)} of the checkpoint is {array.shape}, this net's is {tuple(state[name].shape)}",
