@@ -8,7 +8,7 @@ the manifest of one name beside the tensors of the other: any manifest is matche
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,17 +89,23 @@ def load(folder: Path, name: str) -> Checkpoint:
     return _load(folder, there[0] if there else name, names)
 
 
-def load_best(folder: Path, epoch: int) -> Checkpoint:
+def load_best(folder: Path, epoch: int, refuse: Callable[[Mapping[str, Any]], None]) -> Checkpoint:
     """The weights of the best epoch, where that is `epoch`: `best`, or the spare that an older `last` refers to.
 
+    Args:
+        folder: a run's `checkpoints/`.
+        epoch: which epoch's weights count.
+        refuse: raises a CheckpointError for the manifest of another training.
+
     Raises:
-        CheckpointError: none of them is whole and of that epoch.
+        CheckpointError: none of them is whole, of that epoch and of this training.
     """
     names = ("best", SPARE["best"])
     problems: list[str] = []
     for manifest in names:
         try:
             found = _load(folder, manifest, names)
+            refuse(found.meta)
         except CheckpointError as error:
             problems.append(error.message)
             continue

@@ -8,6 +8,7 @@ import csv
 import io
 import itertools
 import json
+import math
 import os
 import re
 import shutil
@@ -84,9 +85,10 @@ class RunFolder:
         return self.path / "checkpoints"
 
     def rows(self) -> list[EpochRow]:
-        """The metrics so far; a half-written last line, as a power cut leaves it, is not one of them."""
+        """The metrics so far, up to the first line that is not the next epoch's: a power cut leaves half a line."""
         documents = read_lines(self.metrics, {field.name for field in fields(EpochRow)})
-        return [EpochRow(**row) for row in itertools.takewhile(_is_row, documents)]
+        numbered = itertools.takewhile(lambda row: _is_row(*row), enumerate(documents, 1))
+        return [EpochRow(**row) for _, row in numbered]
 
     def write_rows(self, rows: Sequence[EpochRow]) -> None:
         """Write metrics.jsonl and metrics.csv anew, each atomically."""
@@ -99,17 +101,19 @@ class RunFolder:
         write_atomically(self.metrics.with_suffix(".csv"), table.getvalue())
 
 
-def _is_row(document: Mapping[str, Any]) -> bool:
-    """Whether the values are what a training writes: a whole number of epochs, numbers, null for no validation."""
+def _is_row(epoch: int, document: Mapping[str, Any]) -> bool:
+    """Whether the values are what a training writes for this epoch: its number, numbers, null for no validation."""
     none = {"val_loss", "val_acc"}
-    return type(document["epoch"]) is int and all(
-        is_number(value) or (value is None and key in none) for key, value in document.items()
+    return (
+        type(document["epoch"]) is int
+        and document["epoch"] == epoch
+        and all(is_number(value) or (value is None and key in none) for key, value in document.items())
     )
 
 
 def is_number(value: object) -> bool:
-    """Whether a value of a JSON document is a number that arithmetic can bear: its whole numbers have no end."""
-    return isinstance(value, float) or (type(value) is int and abs(value) < 2**63)
+    """Whether a value of a JSON document is a number that arithmetic can bear: Python's JSON knows NaN, and no end."""
+    return (isinstance(value, float) and math.isfinite(value)) or (type(value) is int and abs(value) < 2**63)
 
 
 def read_lines(path: Path, keys: set[str]) -> list[dict[str, Any]]:
