@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 MAX_BYTES = 32 * 2**30
+MAX_MANIFEST_BYTES = 2_000_000
+"""A manifest is written again to check its hash, which takes seconds for a larger one."""
 TENSORS, MANIFEST = ".safetensors", ".json"
 SPARE = {"last": "previous", "best": "previous-best"}
 """What a checkpoint is renamed to when a newer one takes its name."""
@@ -218,7 +220,7 @@ def _own_hash(document: Mapping[str, Any]) -> str:
 
 def _manifest(path: Path) -> dict[str, Any]:
     """A manifest, checked to the last byte."""
-    document = read_json(path)
+    document = read_json(path, MAX_MANIFEST_BYTES)
     content = dict(document)
     own = content.pop("manifest_sha256", None)
     wrong = [key for key in _DOCUMENTS if not isinstance(document.get(key) or {}, dict)]
@@ -229,7 +231,7 @@ def _manifest(path: Path) -> dict[str, Any]:
     try:
         if own == _own_hash(content) and path.read_bytes() == _manifest_text(document):
             return document
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         pass
     raise CheckpointError(f"{printable(path)} is damaged: its SHA-256 is not the one that it names")
 

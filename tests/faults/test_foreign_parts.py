@@ -92,6 +92,8 @@ ROW = {"epoch": 1, "objective": 1.0, "train_loss": 1.0, "train_acc": 0.5, "val_l
         ([{}, {"epoch": 2, "seconds": float("inf")}], 1),
         ([{"val_acc": float("nan")}], 0),
         ([{"epoch": 10**400}], 0),
+        ([{}, {"epoch": 2, "seconds": -1.0}], 1),
+        ([{}, {"epoch": 2, "images_per_s": 1e308}], 1),
     ],
 )
 def test_metrics_count_up_to_the_first_line_that_is_not_the_next_epochs(changes, whole):
@@ -119,3 +121,31 @@ def test_a_result_that_no_training_wrote(digits_run, change):
     result.write_text(json.dumps({**json.loads(result.read_text()), "epochs": 2, "best_epoch": 1, **change}))
     with pytest.raises(CheckpointError, match=f"not what a training wrote: {next(iter(change))}|best_epoch is"):
         result_of(RunFolder(Path("run")))
+
+
+def test_a_lock_that_is_a_link_empties_no_file(cli, digits_run):
+    shutil.copytree(digits_run, "run")
+    Path("run/result.json").unlink()
+    Path("precious").write_text("kept")
+    Path("run/.lock").symlink_to(Path("precious").resolve())
+    ended = cli("train", "--resume", "run")
+    assert ended.code == 4
+    assert "a symbolic link where none is expected" in ended.err
+    assert Path("precious").read_text() == "kept"
+
+
+def test_leftovers_that_are_links_are_removed_before_anything_is_written(cli, digits_run):
+    shutil.copytree(digits_run, "run")
+    Path("run/result.json").unlink()
+    Path("run/.result.json.1.tmp").symlink_to(Path("new").resolve())
+    assert cli("train", "--resume", "run").code == 0
+    assert not Path("run/.result.json.1.tmp").is_symlink()
+
+
+@pytest.mark.parametrize("content", ['{"a": [' + "{}," * 1_000_000 + "0]}", '{"a": ' + "[" * 900 + "]" * 900 + "}"])
+def test_a_manifest_that_would_fill_the_memory_or_the_stack(cli, digits_run, content):
+    shutil.copytree(digits_run, "run")
+    Path("run/checkpoints/best.json").write_text(content)
+    ended = cli("evaluate", "run")
+    assert ended.code == 3
+    assert "larger than any file" in ended.err or "damaged" in ended.err or "cannot be read" in ended.err
