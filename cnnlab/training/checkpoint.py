@@ -166,8 +166,10 @@ def settle(folder: Path, chosen: Checkpoint, best: Checkpoint | None) -> None:
             if found is None or found.files[1].stem.startswith("midway"):
                 continue
             for path, kind in zip(found.files, (TENSORS, MANIFEST), strict=True):
-                if path != folder / f"{name}{kind}":
-                    path.replace(folder / f"{name}{kind}")
+                wanted = folder / f"{name}{kind}"
+                if path != wanted:
+                    with writing(wanted):
+                        path.replace(wanted)
         sync_folder(folder)
         remove_midways(folder, but=chosen.files[1].stem)
 

@@ -52,7 +52,9 @@ class GradientLog:
         write_atomically(self.folder.gradients, "".join(json.dumps(row) + "\n" for row in self.rows))
 
     def draw(self, title: str) -> None:
-        """Draw gradients.png."""
+        """Draw gradients.png, where anything is recorded."""
+        if not self.rows:
+            return
         from cnnlab.report.figures import draw_gradients
 
         draw_gradients(self.folder.path / "gradients.png", self.rows, title)
