@@ -174,7 +174,7 @@ def _extended(record):
         _extended(b"22 GNU.sparse.size=zz\n"),
         _extended(b"9" * 30 + b" path=x\n"),
         _extended(b"9" * 500 + b" path=x\n"),
-        _header(b".", (256**12 - 512).to_bytes(12, "big")),
+        _header(b"train/a/1.png", b"0" * 11) + _header(b".", (256**12 - 512).to_bytes(12, "big")),  # a loop once
         _header(b"train/a/x.png", (256**12 - 512).to_bytes(12, "big")),
     ],
 )
