@@ -15,6 +15,7 @@ _REASONS = {
     errno.EACCES: ("permission denied", "Choose a folder that you may write to"),
     errno.EROFS: ("the file system is read-only", "Choose a folder that you may write to"),
     errno.ENOTDIR: ("a part of the path is a file, not a folder", "Choose another folder"),
+    errno.ELOOP: ("it is a symbolic link where none is expected", "Remove that link"),
     errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter one"),
 }
 
@@ -54,9 +55,10 @@ def temporary_beside(path: Path) -> Path:
 
 def remove_temporaries(folder: Path) -> None:
     """Remove what a killed process left under temporary names; only for a folder that nobody else writes to."""
-    for leftover in folder.glob(".*.tmp"):
-        if leftover.is_file():
-            leftover.unlink(missing_ok=True)
+    with writing(folder):
+        for leftover in folder.glob(".*.tmp"):
+            if leftover.is_file() or leftover.is_symlink():
+                leftover.unlink(missing_ok=True)
 
 
 def write_and_flush(path: Path, data: bytes) -> None:

@@ -8,6 +8,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from typer.exceptions import TyperException
@@ -35,6 +36,7 @@ def run() -> NoReturn:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `cnnlab` with `argv` (the process's own by default) and return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _open_closed_streams()
     _make_streams_safe()
     _keep_libraries_quiet()
     try:
@@ -78,6 +80,24 @@ def _reader_gone() -> int:
 def _keep_libraries_quiet() -> None:
     """What is wrong with a picture, cnnlab says itself; Pillow's warnings about it would stand beside that."""
     warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def _open_closed_streams() -> None:
+    """Let what is said to a stream that was closed before the start (`>&-`) go nowhere.
+
+    Its number too: the next file opened would get it, and a library that writes to stderr would write into that file.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+        if getattr(sys, name) is None:
+            nowhere = Path(os.devnull).open("w" if number else "r", encoding="utf-8")  # noqa: SIM115  # open to the end
+            setattr(sys, name, nowhere)
 
 
 def _make_streams_safe() -> None:

@@ -9,14 +9,16 @@ from cnnlab.comparison.plan import Plan
 from cnnlab.comparison.statistics import Evidence
 from cnnlab.comparison.tested import Contestant, ContestantRun
 from cnnlab.data import DataSet
+from cnnlab.errors import CheckpointError
 from cnnlab.evaluation import measures, views
 from cnnlab.evaluation.opened import open_run
 from cnnlab.models.registry import shown_name
 from cnnlab.recipe.load import dump
+from cnnlab.text import printable
 from cnnlab.training import metrics
 from cnnlab.training.going_on import result_of
-from cnnlab.training.gradients import KEYS
-from cnnlab.training.run_folder import RunFolder, read_json, read_lines
+from cnnlab.training.gradients import recorded
+from cnnlab.training.run_folder import RunFolder, read_json
 from cnnlab.training.settings import Settings
 
 
@@ -67,15 +69,20 @@ def _tested(folder: RunFolder, seed: int, data: DataSet, settings: Settings, tel
     labels, loss = data.test.labels, opened.recipe.train.loss
     predictions = outputs.argmax(axis=1)
     confidence = measures.probabilities(outputs, loss)[np.arange(len(labels)), predictions]
-    result = result_of(folder)
+    result, rows = result_of(folder), folder.rows()
+    if len(rows) < result["best_epoch"]:
+        raise CheckpointError(
+            f"{printable(folder.metrics)} has {len(rows)} whole lines; the best epoch is {result['best_epoch']}",
+            hint="Copy the run folder again from where it was trained",
+        )
     return ContestantRun(
         seed=seed,
         folder=folder.path,
-        rows=tuple(vars(row) for row in folder.rows()),
+        rows=tuple(vars(row) for row in rows),
         best_epoch=result["best_epoch"],
         result=result,
         environment=read_json(folder.environment),
-        gradients=tuple(read_lines(folder.gradients, KEYS)) if settings.gradients else (),
+        gradients=tuple(recorded(folder)) if settings.gradients else (),
         test_acc=metrics.accuracy(outputs, labels),
         test_loss=float(metrics.losses(outputs, labels, loss).mean()),
         predictions=predictions,

@@ -28,6 +28,17 @@ unfolds a thousandfold."""
 
 ENDINGS = (".tar.gz", ".tgz", ".tar", ".zip")
 
+_DAMAGED = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    gzip.BadGzipFile,
+    zlib.error,
+    EOFError,
+    ValueError,
+    OverflowError,
+)
+"""What the libraries raise; the last two where a header's number or name is none, which they take as it comes."""
+
 Member = tuple[list[str], bytes | None]
 """A member's path as steps from the top, and its bytes; None for a folder."""
 
@@ -66,7 +77,7 @@ def _reading(file: Path) -> Iterator[None]:
     """Errors of the archive libraries as cnnlab's own."""
     try:
         yield
-    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as error:
+    except _DAMAGED as error:
         raise DataError(
             f"{printable(file)} is no archive that can be read, or is damaged or cut short: {printable(error)}",
             hint="Get the file again; " + ", ".join(ENDINGS) + " are read",
@@ -94,6 +105,8 @@ def _tar(file: Path) -> Iterator[tuple[str, bytes | None]]:
         bounded = _Bounded(unpacked, raw, file)
         with tarfile.open(fileobj=bounded, mode="r:") as archive:
             for member in archive:
+                if member.size < 0:  # the next member would be one before it, for ever
+                    raise EOFError(f"{member.name} has a negative size")
                 archive.members.clear()  # type: ignore[attr-defined]  # tarfile keeps every header it has seen
                 if member.isdir():
                     yield member.name, None

@@ -18,6 +18,7 @@ from cnnlab.text import cut, did_you_mean, printable
 from cnnlab.training import checkpoint
 from cnnlab.training import device as devices
 from cnnlab.training.engines.base import Engine
+from cnnlab.training.going_on import require_same_training
 from cnnlab.training.prepare import build_net, make_engine
 from cnnlab.training.run_folder import RunFolder, read_json
 from cnnlab.training.settings import Settings
@@ -122,6 +123,7 @@ def open_run(path: Path, changes: Changes = AS_IT_IS, *, device: str = "auto", t
     devices.set_threads(recipe.threads)
     height, width, channels = meta.image_shape
     with _damage(path):
+        require_same_training(own, None, saved.meta)
         if not registry.is_user_file(recipe.model.arch):
             _require_fit(recipe, meta, saved.tensors, path)
         net = build_net(recipe, (channels, height, width), len(meta.classes))

@@ -10,7 +10,7 @@ from cnnlab.training.engines.base import Engine
 from cnnlab.training.events import Event, Loading
 
 BATCH = 1000
-"""As large as the batches of a training's own evaluation, so that the outputs are the same to the last bit."""
+"""A multiple of the batches of a training's own evaluation, so that the outputs are the same to the last bit."""
 _SHIFTS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
 
 

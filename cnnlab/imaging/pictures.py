@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from cnnlab.errors import MachineError, PictureError
+from cnnlab.imaging.scans import MAX_SCANS, count_scans
 from cnnlab.reading import NotAFile, open_file
 from cnnlab.text import printable
 
@@ -205,7 +206,21 @@ def _header(file: IO[bytes], max_pixels: int, name: str) -> tuple[Any, str]:
         _check_size(_webp_size(start), stored, max_pixels, name)
     image = getattr(importlib.import_module(f"PIL.{module}"), reader)(file)
     _check_size(image.size, stored, max_pixels, name)
+    if "progressive" in image.info:
+        _check_scans(file, name)
     return image, format_name
+
+
+def _check_scans(file: IO[bytes], name: str) -> None:
+    place = file.tell()
+    file.seek(0)
+    scans = count_scans(file.read())
+    file.seek(place)
+    if scans > MAX_SCANS:
+        raise PictureError(
+            f"{name} has more than {MAX_SCANS} scans: it is damaged, or made to take time",
+            hint="Save it anew in an image editor",
+        )
 
 
 def _webp_size(start: bytes) -> tuple[int, int]:

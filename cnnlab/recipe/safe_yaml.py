@@ -19,6 +19,8 @@ MAX_BYTES = 200_000
 MAX_DEPTH = 20
 MAX_VALUES = 20_000
 """Values in a document, each alias counted as often as it stands for one."""
+LONG_TEXT = 1000
+"""A text counts as one value more for so many characters: repeated by aliases it takes memory once it is shown."""
 
 Path = tuple[str | int, ...]
 
@@ -86,7 +88,7 @@ class _Builder:
                 self.refuse_tag(event.tag, line)
                 plain = event.style is None
                 value = _plain(event.value) if plain else event.value
-                self.add(value, event.value, line, event.anchor, weight=1)
+                self.add(value, event.value, line, event.anchor, weight=1 + len(event.value) // LONG_TEXT)
             elif isinstance(event, yaml.AliasEvent):
                 self.add_alias(event.anchor, line)
             elif isinstance(event, yaml.SequenceStartEvent | yaml.MappingStartEvent):
@@ -104,7 +106,8 @@ class _Builder:
         if anchor is None or anchor not in self.anchors:
             raise self.error(line, f"the alias *{cut(anchor)} stands for nothing defined before it")
         value, weight = self.anchors[anchor]
-        self.add(value, str(value), line, None, weight=weight)
+        text = None if isinstance(value, list | dict) else str(value)  # that of a list of aliases may fill the memory
+        self.add(value, text, line, None, weight=weight)
 
     def open(self, event: yaml.SequenceStartEvent | yaml.MappingStartEvent, line: int) -> None:
         if len(self.stack) >= MAX_DEPTH:

@@ -8,7 +8,7 @@ the manifest of one name beside the tensors of the other: any manifest is matche
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 MAX_BYTES = 32 * 2**30
+MAX_MANIFEST_BYTES = 2_000_000
+"""A manifest is written again to check its hash, which takes seconds for a larger one."""
 TENSORS, MANIFEST = ".safetensors", ".json"
 SPARE = {"last": "previous", "best": "previous-best"}
 """What a checkpoint is renamed to when a newer one takes its name."""
@@ -89,17 +91,23 @@ def load(folder: Path, name: str) -> Checkpoint:
     return _load(folder, there[0] if there else name, names)
 
 
-def load_best(folder: Path, epoch: int) -> Checkpoint:
+def load_best(folder: Path, epoch: int, refuse: Callable[[Mapping[str, Any]], None]) -> Checkpoint:
     """The weights of the best epoch, where that is `epoch`: `best`, or the spare that an older `last` refers to.
 
+    Args:
+        folder: a run's `checkpoints/`.
+        epoch: which epoch's weights count.
+        refuse: raises a CheckpointError for the manifest of another training.
+
     Raises:
-        CheckpointError: none of them is whole and of that epoch.
+        CheckpointError: none of them is whole, of that epoch and of this training.
     """
     names = ("best", SPARE["best"])
     problems: list[str] = []
     for manifest in names:
         try:
             found = _load(folder, manifest, names)
+            refuse(found.meta)
         except CheckpointError as error:
             problems.append(error.message)
             continue
@@ -158,8 +166,10 @@ def settle(folder: Path, chosen: Checkpoint, best: Checkpoint | None) -> None:
             if found is None or found.files[1].stem.startswith("midway"):
                 continue
             for path, kind in zip(found.files, (TENSORS, MANIFEST), strict=True):
-                if path != folder / f"{name}{kind}":
-                    path.replace(folder / f"{name}{kind}")
+                wanted = folder / f"{name}{kind}"
+                if path != wanted:
+                    with writing(wanted):
+                        path.replace(wanted)
         sync_folder(folder)
         remove_midways(folder, but=chosen.files[1].stem)
 
@@ -212,7 +222,7 @@ def _own_hash(document: Mapping[str, Any]) -> str:
 
 def _manifest(path: Path) -> dict[str, Any]:
     """A manifest, checked to the last byte."""
-    document = read_json(path)
+    document = read_json(path, MAX_MANIFEST_BYTES)
     content = dict(document)
     own = content.pop("manifest_sha256", None)
     wrong = [key for key in _DOCUMENTS if not isinstance(document.get(key) or {}, dict)]
@@ -223,7 +233,7 @@ def _manifest(path: Path) -> dict[str, Any]:
     try:
         if own == _own_hash(content) and path.read_bytes() == _manifest_text(document):
             return document
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         pass
     raise CheckpointError(f"{printable(path)} is damaged: its SHA-256 is not the one that it names")
 

@@ -7,7 +7,7 @@ from typing import Any
 from cnnlab.data import DataSet
 from cnnlab.errors import CheckpointError
 from cnnlab.recipe.schema import Recipe
-from cnnlab.text import as_written, printable
+from cnnlab.text import as_written, cut, printable
 from cnnlab.training import checkpoint
 from cnnlab.training.environment import made_with
 from cnnlab.training.events import Notice
@@ -19,6 +19,10 @@ from cnnlab.training.saving import Midway, Progress, portable
 _MAY_DIFFER = {"data.name", "threads"}
 """Keys that do not say what is learnt: data are told by their fingerprint, threads by what the run was made with."""
 _MISSING = "(not there)"
+_SHOWN = 20
+"""Differences that a refusal lists."""
+_LONGEST_SECONDS = 1e9
+"""Of one epoch: thirty years."""
 
 
 def environment_of(folder: RunFolder) -> dict[str, Any]:
@@ -55,8 +59,11 @@ def result_of(folder: RunFolder) -> dict[str, Any]:
         CheckpointError: missing, or not what a training wrote.
     """
     result = read_json(folder.result)
-    numbers = ("best_epoch", "epochs", "train_acc", "seconds", "images_per_s")
+    numbers = ("train_acc", "seconds", "images_per_s")
+    best_epoch, epochs = result.get("best_epoch"), result.get("epochs")
     sound = {
+        "epochs": type(epochs) is int and is_number(epochs),
+        "best_epoch": type(best_epoch) is int and type(epochs) is int and 1 <= best_epoch <= epochs,
         **{key: is_number(result.get(key)) for key in numbers},
         **{key: key in result and (result[key] is None or is_number(result[key])) for key in ("test_acc", "val_acc")},
         "data_requested": isinstance(result.get("data_requested"), str),
@@ -70,6 +77,10 @@ def result_of(folder: RunFolder) -> dict[str, Any]:
             hint="Copy the run folder again from where it was trained, or remove that file to have it written again",
         )
     return {**result, "data_requested": printable(result["data_requested"])}
+
+
+def _shown(value: Any) -> str:
+    return cut(value) if isinstance(value, str) else as_written(value)
 
 
 def _values(document: Any) -> list[Any]:
@@ -96,24 +107,35 @@ def newest(folder: RunFolder, tell: Tell) -> checkpoint.Checkpoint | None:
     return found
 
 
-def require_same_recipe(recipe: Recipe, saved: Mapping[str, Any]) -> None:
-    """Refuse a recipe that is not the checkpoint's any more.
+def require_same_training(recipe: Recipe, fingerprint: str | None, saved: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint that another training saved, or whose run's recipe was changed since.
+
+    Args:
+        recipe: the run's.
+        fingerprint: of the run's data; None where it is not known.
+        saved: the checkpoint's manifest.
 
     Raises:
-        CheckpointError: it differs; with the keys and both values.
+        CheckpointError: they differ; with the keys and both values.
     """
+    if fingerprint is not None and saved.get("data_fingerprint") != fingerprint:
+        raise CheckpointError(
+            f"the checkpoint was saved with other data than the run's: their fingerprint is {fingerprint[:12]}…, "
+            f"the checkpoint's {as_written(saved.get('data_fingerprint'))[:14]}…",
+            hint="Put the run's own checkpoints back in place, or start a new run",
+        )
     if "recipe" not in saved:  # the first format did not hold it
         return
     now, before = _flat(portable(recipe)), _flat(saved["recipe"] or {})
     differing = [
-        f"{key}: {now.get(key, _MISSING)}, the checkpoint's {before.get(key, _MISSING)}"
+        f"{cut(key)}: {_shown(now.get(key, _MISSING))}, the checkpoint's {_shown(before.get(key, _MISSING))}"
         for key in sorted({**now, **before})
         if key not in _MAY_DIFFER and now.get(key, _MISSING) != before.get(key, _MISSING)
     ]
     if differing:
         raise CheckpointError(
             "the checkpoint was saved with another recipe than the run's recipe.yaml:\n"
-            + "\n".join(map(printable, differing)),
+            + "\n".join(differing[:_SHOWN] + ["…"] * (len(differing) > _SHOWN)),
             hint="Undo the change, or start a new run from the weights: --recipe FILE --init-from RUN",
         )
 
@@ -140,13 +162,15 @@ def require_same_data(data: DataSet, saved: Mapping[str, Any]) -> None:
     images = saved.get("images")
     before = {**saved, "images": sum(images.values()) if isinstance(images, dict) else images}
     differing = [
-        f"{key}: {value}, the run's {before.get(key)}" for key, value in now.items() if value != before.get(key)
+        f"{key}: {_shown(value)}, the run's {_shown(before.get(key))}"
+        for key, value in now.items()
+        if value != before.get(key)
     ]
     if not differing:
         differing = ["the same number of images and classes, other content"]
     raise CheckpointError(
         "the data are not those of the run:\n"
-        + "\n".join(printable(line) for line in differing)
+        + "\n".join(differing)
         + f"\nfingerprint: {data.fingerprint[:12]}…, the run's {printable(str(saved.get('fingerprint'))[:12])}…",
         hint="Put the run's own data back in place, or start a new run",
     )
@@ -157,10 +181,10 @@ def tell_differences(prepared: Prepared, saved: Mapping[str, Any], tell: Tell) -
     before = saved.get("made_with") or {}
     for key, value in made_with(prepared).items():
         if key in before and before[key] != value:
-            hint = f"; --threads {before[key]} would be exact" if key == "threads" else ""
+            hint = f"; --threads {_shown(before[key])} would be exact" if key == "threads" else ""
             tell(
                 Notice(
-                    f"{key} is {printable(value)}, the run's was {printable(before[key])}: "
+                    f"{key} is {_shown(value)}, the run's was {_shown(before[key])}: "
                     f"it goes on, but does not end bit for bit like a run that was never stopped{hint}"
                 )
             )
@@ -177,11 +201,14 @@ def take_up(folder: RunFolder, prepared: Prepared, found: checkpoint.Checkpoint,
     if not isinstance(epoch, int) or not isinstance(best_epoch, int) or not 0 <= best_epoch <= epoch <= len(rows):
         raise CheckpointError(f"the checkpoint and the metrics of {printable(folder.path)} do not fit together")
     prepared.engine.load_training_state(found.tensors)
-    midway = _midway(found.meta.get("midway"), folder.path)
+    data = prepared.data.fingerprint
+    midway = _midway(found.meta.get("midway"), folder.path, prepared.steps_per_epoch)
     best = None
     if best_epoch:
         try:
-            best = checkpoint.load_best(folder.checkpoints, best_epoch)
+            best = checkpoint.load_best(
+                folder.checkpoints, best_epoch, lambda meta: require_same_training(prepared.recipe, data, meta)
+            )
         except CheckpointError as error:
             if best_epoch != epoch or midway.steps:
                 raise
@@ -205,13 +232,14 @@ def _write_best_anew(folder: RunFolder, last: checkpoint.Checkpoint, weights: Ma
     checkpoint.save(folder.checkpoints, "best", weights, meta)
 
 
-def _midway(saved: Any, run: Path) -> Midway:
+def _midway(saved: Any, run: Path, steps_per_epoch: int) -> Midway:
     if saved is None:
         return Midway()
-    try:
-        return Midway(int(saved["steps"]), float(saved["objective"]), float(saved["seconds"]))
-    except (KeyError, TypeError, ValueError, OverflowError):
-        raise CheckpointError(f"the checkpoint of {printable(run)} does not say how far its epoch was") from None
+    steps, sums = saved.get("steps"), [saved.get("objective"), saved.get("seconds")]
+    sound = type(steps) is int and 1 <= steps <= steps_per_epoch and all(map(is_number, sums))
+    if not sound or not 0 < sums[1] < _LONGEST_SECONDS:
+        raise CheckpointError(f"the checkpoint of {printable(run)} does not say how far its epoch was")
+    return Midway(steps, float(sums[0]), float(sums[1]))
 
 
 def _where(meta: Mapping[str, Any]) -> str:

@@ -40,7 +40,8 @@ def only_process(folder: Path) -> Iterator[None]:
 def _acquire(path: Path) -> int:
     while True:
         with writing(path):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            # No link is followed: in a stranger's folder it may lead to any file of the user's, to be emptied.
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
         try:
             _lock(descriptor)
             if _still_there(descriptor, path):

@@ -17,7 +17,7 @@ from cnnlab.training.going_on import (
     environment_of,
     newest,
     require_same_data,
-    require_same_recipe,
+    require_same_training,
     result_of,
     take_up,
     tell_differences,
@@ -150,11 +150,13 @@ def _go_on(
             remove_temporaries(folder.checkpoints)
         found = newest(folder, tell)
         if found is not None:
-            require_same_recipe(recipe, found.meta)
+            require_same_training(recipe, None, found.meta)
             world.require_same("the newest checkpoint", str(found.meta.get("sha256")))
         data = data or _load(recipe, settings, tell, world)
         saved = environment.get("data", {})
         require_same_data(data, saved)
+        if found is not None:
+            require_same_training(recipe, data.fingerprint, found.meta)
         data = replace(data, requested=saved.get("requested", data.name), fallback=saved.get("fallback", False))
         prepared = prepare(recipe, settings, data, world)
         world.remember(path)

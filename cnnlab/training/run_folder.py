@@ -8,6 +8,7 @@ import csv
 import io
 import itertools
 import json
+import math
 import os
 import re
 import shutil
@@ -23,7 +24,12 @@ from cnnlab.files import sync_folder, write_atomically, writing
 from cnnlab.reading import read_up_to
 from cnnlab.text import did_you_mean, printable
 
-MAX_JSON_BYTES = 50_000_000
+MAX_JSON_BYTES = 12_000_000
+"""Of one document: Python may need fifty times as much to hold it."""
+MAX_LINES_BYTES = 50_000_000
+_MAX_LINE_BYTES = 100_000
+_LIMITS = {"seconds": 1e9, "images_per_s": 1e12}
+"""Figures that are added up or divided by: not negative, and below these."""
 LONGEST_NAME = 60
 """Characters of a name that `create` is given, and of a part of one that it makes."""
 _WINDOWS_RESERVED = frozenset(
@@ -86,9 +92,10 @@ class RunFolder:
         return self.path / "checkpoints"
 
     def rows(self) -> list[EpochRow]:
-        """The metrics so far; a half-written last line, as a power cut leaves it, is not one of them."""
+        """The metrics so far, up to the first line that is not the next epoch's: a power cut leaves half a line."""
         documents = read_lines(self.metrics, {field.name for field in fields(EpochRow)})
-        return [EpochRow(**row) for row in itertools.takewhile(_is_row, documents)]
+        numbered = itertools.takewhile(lambda row: _is_row(*row), enumerate(documents, 1))
+        return [EpochRow(**row) for _, row in numbered]
 
     def write_rows(self, rows: Sequence[EpochRow]) -> None:
         """Write metrics.jsonl and metrics.csv anew, each atomically."""
@@ -101,17 +108,17 @@ class RunFolder:
         write_atomically(self.metrics.with_suffix(".csv"), table.getvalue())
 
 
-def _is_row(document: Mapping[str, Any]) -> bool:
-    """Whether the values are what a training writes: a whole number of epochs, numbers, null for no validation."""
+def _is_row(epoch: int, document: Mapping[str, Any]) -> bool:
+    """Whether the values are what a training writes for this epoch: its number, numbers, null for no validation."""
     none = {"val_loss", "val_acc"}
-    return type(document["epoch"]) is int and all(
-        is_number(value) or (value is None and key in none) for key, value in document.items()
-    )
+    whole = type(document["epoch"]) is int and document["epoch"] == epoch
+    numbers = all(is_number(value) or (value is None and key in none) for key, value in document.items())
+    return whole and numbers and all(0 <= document[key] < limit for key, limit in _LIMITS.items())
 
 
 def is_number(value: object) -> bool:
-    """Whether a value of a JSON document is a number that arithmetic can bear: its whole numbers have no end."""
-    return isinstance(value, float) or (type(value) is int and abs(value) < 2**63)
+    """Whether a value of a JSON document is a number that arithmetic can bear: Python's JSON knows NaN, and no end."""
+    return (isinstance(value, float) and math.isfinite(value)) or (type(value) is int and abs(value) < 2**63)
 
 
 def read_lines(path: Path, keys: set[str]) -> list[dict[str, Any]]:
@@ -119,10 +126,12 @@ def read_lines(path: Path, keys: set[str]) -> list[dict[str, Any]]:
     documents: list[dict[str, Any]] = []
     if not path.is_file():
         return documents
-    content = read_up_to(path, MAX_JSON_BYTES)
-    if len(content) > MAX_JSON_BYTES:
+    content = read_up_to(path, MAX_LINES_BYTES)
+    if len(content) > MAX_LINES_BYTES:
         return documents
-    for line in content.decode(errors="replace").splitlines():
+    for line in io.BytesIO(content):
+        if len(line) > _MAX_LINE_BYTES:
+            break
         try:
             document = json.loads(line)
         except (ValueError, RecursionError):
@@ -133,15 +142,15 @@ def read_lines(path: Path, keys: set[str]) -> list[dict[str, Any]]:
     return documents
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file.
+def read_json(path: Path, limit: int = MAX_JSON_BYTES) -> dict[str, Any]:
+    """A JSON object from a file of at most `limit` bytes.
 
     Raises:
         CheckpointError: the file is missing, too large, or holds something else.
     """
     try:
-        content = read_up_to(path, MAX_JSON_BYTES)
-        if len(content) > MAX_JSON_BYTES:
+        content = read_up_to(path, limit)
+        if len(content) > limit:
             raise CheckpointError(f"{printable(path)} is larger than any file that cnnlab writes")
         document = json.loads(content.decode())
     except FileNotFoundError:

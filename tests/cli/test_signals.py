@@ -111,3 +111,12 @@ def test_a_full_disk_behind_stdout_ends_no_run():
         )
     assert ended.returncode == 0, ended.stderr
     assert Path("runs/x/result.json").is_file()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes streams by the shell")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(("words", "code"), [("train --list", 0), ("train --arch nothing --json", 2)])
+def test_streams_that_are_closed_from_the_start_are_no_bug(closed, words, code):
+    ended = subprocess.run(["sh", "-c", f'"{sys.executable}" -m cnnlab {words} {closed}'], capture_output=True)
+    assert ended.returncode == code, ended.stderr
+    assert b"Traceback" not in ended.stderr

@@ -151,3 +151,44 @@ def test_a_broken_picture_in_an_archive(picture_folder, tmp_path):
 def test_an_archive_without_pictures(tmp_path):
     with pytest.raises(DataError, match="holds no pictures to train on"):
         load(str(with_member(tmp_path, "readme.txt")))
+
+
+def _header(name, size, kind=b"0"):
+    """A tar header whose size is these 12 bytes."""
+    header = bytearray(512)
+    for place, field in ((0, name), (100, b"0000644\0"), (124, size), (136, b"0" * 11), (156, kind), (257, b"ustar\0")):
+        header[place : place + len(field)] = field
+    header[148:156] = b"%06o\0 " % (sum(header) + 8 * 32)
+    return bytes(header)
+
+
+def _extended(record):
+    """An extended header (PAX) that holds this record."""
+    return _header(b"pax", b"%011o\0" % len(record), b"x") + record.ljust(512, b"\0") + _header(b"a", b"0" * 11)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        _extended(b"23 GNU.sparse.map=a,b\n"),
+        _extended(b"22 GNU.sparse.size=zz\n"),
+        _extended(b"9" * 30 + b" path=x\n"),
+        _extended(b"9" * 500 + b" path=x\n"),
+        _header(b"train/a/1.png", b"0" * 11) + _header(b".", (256**12 - 512).to_bytes(12, "big")),  # a loop once
+        _header(b"train/a/x.png", (256**12 - 512).to_bytes(12, "big")),
+    ],
+)
+def test_headers_with_numbers_that_are_none_are_damage(tmp_path, content):
+    file = tmp_path / "set.tar"
+    file.write_bytes(content + bytes(1024))
+    with pytest.raises(DataError, match="damaged"):
+        load(str(file))
+
+
+def test_a_zip_with_a_name_that_is_no_utf_8_is_damaged(tmp_path):
+    file = tmp_path / "set.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("train/a/é.png", b"x")
+    file.write_bytes(file.read_bytes().replace("é".encode(), b"\xff\xff"))
+    with pytest.raises(DataError, match="damaged"):
+        load(str(file))

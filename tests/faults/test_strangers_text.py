@@ -2,9 +2,13 @@
 
 import os
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
+
+from cnnlab.errors import RecipeError
+from cnnlab.recipe.safe_yaml import load_yaml
 
 NET = (
     "from pathlib import Path\nfrom torch import nn\nPath('executed').touch()\n"
@@ -21,7 +25,7 @@ RECIPES = {
     "alias of itself": ("model: &a {arch: *a}", "stands for nothing defined before it"),
     "long text many times": (
         f"data: {{name: &a {'x' * 90_000}}}\ntrain: {{epochs: [{'*a, ' * 9000}]}}",
-        "train.epochs",
+        "more than 20,000 values",
     ),
     "5,000 brackets": ("model: " + "[" * 5000, "nested more than 20 deep"),
     "5,000 braces": ("model: " + "{a: " * 5000, "nested more than 20 deep"),
@@ -135,3 +139,15 @@ def test_a_recipe_or_run_that_names_a_python_file_runs_nothing_without_trust(cli
     assert not Path("executed").exists()
     assert cli("train", "--resume", "own", "--trust-code").code == 0
     assert Path("executed").exists()
+
+
+@pytest.mark.parametrize("use", ["c: *b", "? *b\n: 1", "model: {arch: seq, layers: *b}"])
+def test_a_list_of_aliases_of_a_long_text_is_never_written_out(use):
+    text = f"a: &a {'x' * 100_000}\nb: &b [{','.join(['*a'] * 9000)}]\n{use}\n"
+    tracemalloc.start()
+    try:
+        with pytest.raises(RecipeError, match="more than 20,000 values"):
+            load_yaml(text, "r.yaml")
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    finally:
+        tracemalloc.stop()

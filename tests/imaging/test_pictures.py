@@ -223,3 +223,16 @@ def test_a_hostile_name_is_shown_escaped(tmp_path: Path) -> None:
         read_picture(tmp_path / "\x1b[31mred.png")
     assert "\x1b" not in caught.value.message
     assert "\\x1b[31mred.png" in caught.value.message
+
+
+def test_a_progressive_jpeg_of_a_thousand_scans_is_not_decoded(tmp_path):
+    buffer = io.BytesIO()
+    Image.new("RGB", (400, 300)).save(buffer, "JPEG", progressive=True)
+    content = buffer.getvalue()
+    last = content.rfind(b"\xff\xda")
+    good, bad = tmp_path / "good.jpg", tmp_path / "bad.jpg"
+    good.write_bytes(content + b"\xff\xda" * 1000)  # behind the end, as in a photo with a film
+    bad.write_bytes(content[:-2] + content[last:-2] * 1000 + b"\xff\xd9")
+    assert read_picture(good).pixels.shape == (300, 400, 3)
+    with pytest.raises(PictureError, match="more than 100 scans"):
+        read_picture(bad)

@@ -17,6 +17,7 @@ from cnnlab.recipe.schema import OptimSection, TrainSection
 from cnnlab.training.engines.base import Batch, LayerGradient, StepKey, count_of_updates
 from cnnlab.training.engines.diagnosis import bad_gradient, bad_output, bad_weight, leaves, not_finite
 from cnnlab.training.engines.numpy_gradient_recorder import NumpyGradientRecorder, walk
+from cnnlab.training.engines.saved_state import optimizer_state, require_same_kind
 from cnnlab.training.profiling import OFF
 
 EVALUATION_BATCH = 250
@@ -46,7 +47,7 @@ class NumpyEngine:
         self.net = mirror(net, self.dtype)
         self.averaged = copy.deepcopy(self.net).eval() if train.ema else None
         self.updates = 0
-        self.optimizer = _optimizer(self.net, optim)
+        self.optim, self.optimizer = optim, _optimizer(self.net, optim)
         self.profile = OFF
         parameters = list(self.net.parameters())
         self._probe = next((parameter for parameter in parameters if parameter.value.ndim == 1), parameters[0])
@@ -149,11 +150,9 @@ class NumpyEngine:
         if self.averaged is not None:
             _load(self.averaged, _under("ema.", state), self.dtype)
         parameters = dict(self.net.named_parameters())
-        for full, array in _under("optimizer.", state).items():
-            key, _, name = full.partition(".")
-            if name not in parameters or array.shape not in ((), parameters[name].value.shape):
-                raise CheckpointError(f"the checkpoint holds {key!r} of an unknown layer {name!r}")
-            self.optimizer.state(parameters[name])[key] = np.array(array)
+        arrays = {name: parameter.value for name, parameter in parameters.items()}
+        for name, saved in optimizer_state(state, arrays, self.optim, all_trained=True).items():
+            self.optimizer.state(parameters[name]).update({key: np.array(array) for key, array in saved.items()})
         self.updates = count_of_updates(state)
 
     def _normalised(self, images: np.ndarray) -> Array:
@@ -259,6 +258,9 @@ def _under(prefix: str, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
 
 def _load(net: Layer, weights: Mapping[str, np.ndarray], dtype: np.dtype[Any]) -> None:
     """Take weights and buffers, name by name."""
+    for name, own in net.state_dict().items():
+        if name in weights:
+            require_same_kind(name, weights[name].dtype, np.asarray(own).dtype)
     try:
         net.load_state_dict(
             {name: array.astype(dtype) if array.dtype.kind == "f" else array for name, array in weights.items()}

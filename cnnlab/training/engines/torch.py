@@ -27,7 +27,8 @@ from cnnlab.training.engines.torch_state import arrays, load_state, load_weights
 from cnnlab.training.profiling import OFF
 from cnnlab.training.world import ALONE, World
 
-EVALUATION_BATCH = 1000
+EVALUATION_BATCH = 250
+"""The outputs of a larger one's layers leave a CPU's caches: at 1,000, `cnn` takes 1.6 times as long."""
 
 
 class TorchEngine:
@@ -54,7 +55,7 @@ class TorchEngine:
         self.net = net.to(device=device, dtype=self.dtype).to(memory_format=torch.channels_last)
         self.averaged = copy.deepcopy(self.net).requires_grad_(False) if train.ema else None
         self.updates = 0
-        self.optimizer = make_optimizer(self.net, optim, device)
+        self.optim, self.optimizer = optim, make_optimizer(self.net, optim, device)
         self._mean = torch.as_tensor(mean, dtype=self.dtype, device=device).view(1, -1, 1, 1)
         self._scale = (1 / torch.as_tensor(std, dtype=self.dtype, device=device)).view(1, -1, 1, 1)
         parameters = list(self.net.parameters())
@@ -191,7 +192,7 @@ class TorchEngine:
         Raises:
             CheckpointError: it belongs to another net or optimiser.
         """
-        load_state(state, self.net, self.averaged, self.optimizer)
+        load_state(state, self.net, self.averaged, self.optimizer, self.optim)
         self.updates = count_of_updates(state)
 
     def _to_device(self, images: np.ndarray | Tensor) -> Tensor:

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.errors import CheckpointError
+from cnnlab.recipe.schema import OptimSection
 from cnnlab.text import printable
+from cnnlab.training.engines.saved_state import optimizer_state, require_same_kind
 
 
 def state_of(net: nn.Module, averaged: nn.Module | None, optimizer: torch.optim.Optimizer) -> dict[str, np.ndarray]:
@@ -23,7 +25,11 @@ def state_of(net: nn.Module, averaged: nn.Module | None, optimizer: torch.optim.
 
 
 def load_state(
-    state: Mapping[str, np.ndarray], net: nn.Module, averaged: nn.Module | None, optimizer: torch.optim.Optimizer
+    state: Mapping[str, np.ndarray],
+    net: nn.Module,
+    averaged: nn.Module | None,
+    optimizer: torch.optim.Optimizer,
+    optim: OptimSection,
 ) -> None:
     """Take what `state_of` gave.
 
@@ -34,17 +40,17 @@ def load_state(
     if averaged is not None:
         load_weights(averaged, _under("ema.", state))
     parameters = dict(net.named_parameters())
-    for full, array in _under("optimizer.", state).items():
-        key, _, name = full.partition(".")
-        if name not in parameters:
-            raise CheckpointError(f"the checkpoint holds {printable(key)} of an unknown layer {printable(name)!r}")
-        value = torch.from_numpy(array.copy())
+    shapes = {name: parameter.detach().cpu().numpy() for name, parameter in parameters.items()}
+    own = type(net).__module__.startswith(("torch.nn.", "cnnlab."))
+    for name, saved in optimizer_state(state, shapes, optim, all_trained=own).items():
         parameter = parameters[name]
-        if value.shape not in ((), parameter.shape):
-            raise CheckpointError(f"{printable(full)} of the checkpoint does not fit this net")
-        if value.dim():
-            value = value.to(parameter.device).view(parameter.shape).to(memory_format=_format_of(parameter))
-        optimizer.state[parameter][key] = value
+        for key, array in saved.items():
+            value = torch.from_numpy(array.copy())
+            if key == "step":
+                value = value.to(torch.float32)
+            else:
+                value = value.to(parameter.device).to(memory_format=_format_of(parameter))
+            optimizer.state[parameter][key] = value
 
 
 def arrays(state: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
@@ -90,4 +96,5 @@ def _pairs(state: Mapping[str, Tensor], weights: Mapping[str, np.ndarray]) -> It
                 f"{printable(name)} of the checkpoint is {array.shape}, this net's is {tuple(state[name].shape)}",
                 hint="It belongs to another architecture",
             )
+        require_same_kind(name, array.dtype, torch.empty(0, dtype=state[name].dtype).numpy().dtype)
         yield name, torch.from_numpy(array.copy())

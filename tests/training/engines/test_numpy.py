@@ -109,7 +109,7 @@ def test_weights_of_another_net_are_refused():
         with pytest.raises(CheckpointError, match=r"does not fit this net: .*fc1.weight"):
             load(state)
     damaged = own.training_state() | {"optimizer.exp_avg.nothing": np.zeros(3)}
-    with pytest.raises(CheckpointError, match="unknown layer"):
+    with pytest.raises(CheckpointError, match="unknown to this net"):
         own.load_training_state(damaged)
 
 
