@@ -112,6 +112,8 @@ def test_a_bad_picture_beside_a_good_one_is_3_and_the_good_one_is_done(cli: Cli,
     document = cli("evaluate", "last", "bad.png", picture, "--json")
     assert document.code == 3
     assert len(document.json["predictions"]) == len(document.json["failed"]) == 1
+    assert document.json["error"]["code"] == document.code == 3
+    assert document.json["error"]["message"] == document.json["failed"][0]["problem"]
 
 
 @pytest.mark.usefixtures("run", "undrawn")
