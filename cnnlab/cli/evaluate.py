@@ -141,6 +141,7 @@ def _list(out: Path, output: "Output") -> None:
 def _classify(
     run: Path, images: list[Path], changes: "Changes", device: str, output: "Output", *, trust_code: bool
 ) -> None:
+    from cnnlab.cli.render.console import error_document
     from cnnlab.cli.render.evaluate import render_classification
     from cnnlab.cli.render.train import TrainView
     from cnnlab.evaluation.classify import classify
@@ -148,7 +149,10 @@ def _classify(
     with TrainView(output) as view:
         result = classify(run, images, changes=changes, device=device, trust_code=trust_code, tell=view.show)
     render_classification(output, result, view.notices)
-    output.result(result.document())
+    document = result.document()
+    if result.failures:
+        document["error"] = error_document(DataError(result.failures[0].problem))
+    output.result(document)
     if result.failures:
         raise typer.Exit(DataError.exit_code)
 

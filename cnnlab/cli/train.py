@@ -188,6 +188,7 @@ def _resume(run: str, settings: "Settings", output: "Output", *, trust_code: boo
 
 
 def _check(recipe: "Recipe", settings: "Settings", output: "Output") -> None:
+    from cnnlab.cli.render.console import error_document, render_error
     from cnnlab.cli.render.preflight import render_preflight
     from cnnlab.cli.render.train import TrainView
     from cnnlab.training.preflight import preflight
@@ -195,8 +196,12 @@ def _check(recipe: "Recipe", settings: "Settings", output: "Output") -> None:
     with TrainView(output) as view:
         report = preflight(recipe, settings, view.show)
     render_preflight(output, report)
-    output.result(report.document())
-    report.raise_for_failure()
+    error = report.failure()
+    output.result(report.document() | ({"error": error_document(error)} if error else {}))
+    if error is not None:
+        if not output.json:
+            render_error(error, as_json=False)
+        raise typer.Exit(error.exit_code)
 
 
 def _dry_run(recipe: "Recipe", settings: "Settings", input_shape: str | None, classes: int, output: "Output") -> None:

@@ -57,6 +57,8 @@ def explain(layers: Layers, prefix: KeyPath, details: ErrorDetails, model: type[
     if not key or (details["type"] == "value_error" and not details["loc"]):
         return f"{place}{details['msg'].removeprefix('Value error, ')}"
     expected = details["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if details["type"] == "model_type":
+        expected = "a section"
     return f"{place}{cut(dotted(key))}: expected {expected}, received {as_written(details['input'])}"
 
 

@@ -53,6 +53,8 @@ class Layers:
 
     def place(self, path: KeyPath) -> str:
         """Where a key came from, for the start of a message; empty where nobody knows."""
+        if path in self.sources:
+            return f"{self.sources[path]}: "
         for known, source in self.sources.items():
             if path and known[: len(path)] == path:
                 return f"{source}: "

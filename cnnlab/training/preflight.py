@@ -58,14 +58,15 @@ class Preflight:
             "seconds": round(self.seconds, 3),
         }
 
-    def raise_for_failure(self) -> None:
-        """Raises NumericError where a check failed."""
+    def failure(self) -> NumericError | None:
+        """The error that names every check that failed; None where all passed."""
         failed = [verdict for verdict in self.verdicts if not verdict.passed]
-        if failed:
-            raise NumericError(
-                "pre-flight failed: " + "; ".join(f"{verdict.check}: {verdict.measured}" for verdict in failed),
-                hint="\n".join(verdict.advice for verdict in failed),
-            )
+        if not failed:
+            return None
+        return NumericError(
+            "pre-flight failed: " + "; ".join(f"{verdict.check}: {verdict.measured}" for verdict in failed),
+            hint="\n".join(verdict.advice for verdict in failed),
+        )
 
 
 def preflight(recipe: Recipe, settings: Settings, tell: Any = tell_nobody) -> Preflight:

@@ -32,6 +32,8 @@ _LIMITS = {"seconds": 1e9, "images_per_s": 1e12}
 """Figures that are added up or divided by: not negative, and below these."""
 LONGEST_NAME = 60
 """Characters of a name that `create` is given, and of a part of one that it makes."""
+LAST = "last"
+"""What names the newest run wherever a run is named."""
 _WINDOWS_RESERVED = frozenset(
     {"con", "prn", "aux", "nul", *(f"com{n}" for n in range(1, 10)), *(f"lpt{n}" for n in range(1, 10))}
 )
@@ -193,6 +195,8 @@ def create(
         raise UsageError(
             f"--name {printable(name)!r} cannot be a folder's name on every system", hint=f"Use {safe_name(name)}"
         )
+    if name == LAST:
+        raise UsageError(f"--name {LAST}: that word means the newest run", hint="Choose another --name")
     stem = name or f"{time.strftime('%Y%m%d-%H%M%S')}-{safe_name(arch)}-{safe_name(data)}-s{seed}"
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -254,11 +258,11 @@ def find_run(text: str, out: Path = Path("runs")) -> Path:
     Raises:
         UsageError: there is none, or several begin like that.
     """
-    if (Path(text) / "recipe.yaml").is_file():
+    if text and (Path(text) / "recipe.yaml").is_file():
         return Path(text)
     runs = list_runs(out)
     names = [run.path.name for run in runs]
-    if text == "last":
+    if text == LAST:
         if runs:
             return runs[-1].path
         raise UsageError(f"there is no run in {printable(out)} yet", hint="Make one: cnnlab train --arch cnn")
@@ -272,7 +276,7 @@ def find_run(text: str, out: Path = Path("runs")) -> Path:
             f"{printable(text)!r} begins the names of {len(matches)} runs in {printable(out)}",
             hint="Write more of it: " + ", ".join(map(printable, matches[:5])),
         )
-    if Path(text).is_dir():
+    if text and Path(text).is_dir():
         raise UsageError(f"{printable(text)} is no run folder: it has no recipe.yaml")
     hint = did_you_mean(printable(text), map(printable, names)) if names else "Make one: cnnlab train --arch cnn"
     raise UsageError(f"no run {printable(text)!r} in {printable(out)}", hint=hint)

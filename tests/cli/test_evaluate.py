@@ -55,6 +55,16 @@ def test_tables_fit_the_terminal(cli: Cli, monkeypatch: pytest.MonkeyPatch, colu
         assert not any("…" in line for line in lines)
 
 
+@pytest.mark.usefixtures("run", "undrawn")
+def test_a_narrow_terminal_breaks_lines_and_leaves_out_no_class(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    out = cli("evaluate", "last").out
+    assert "…" not in out
+    by_class = out.partition("Most often confused")[0].splitlines()
+    for digit in range(10):
+        assert any(line.startswith(f"{digit} ") for line in by_class)
+
+
 @pytest.mark.usefixtures("undrawn")
 def test_json_is_one_document_on_stdout(cli: Cli, run: Path) -> None:
     ended = cli("evaluate", run, "--json", "--split", "val", "--tta")
@@ -112,6 +122,8 @@ def test_a_bad_picture_beside_a_good_one_is_3_and_the_good_one_is_done(cli: Cli,
     document = cli("evaluate", "last", "bad.png", picture, "--json")
     assert document.code == 3
     assert len(document.json["predictions"]) == len(document.json["failed"]) == 1
+    assert document.json["error"]["code"] == document.code == 3
+    assert document.json["error"]["message"] == document.json["failed"][0]["problem"]
 
 
 @pytest.mark.usefixtures("run", "undrawn")

@@ -160,6 +160,15 @@ def test_check_passes_a_sound_net_and_fails_a_dead_one(cli):
     assert not Path("runs").exists()
 
 
+def test_a_failed_check_is_one_json_document_with_the_checks_and_the_error(cli):
+    dead = cli("train", "--arch", "mlp:depth=1,width=4", "--data", "digits", "--lr", "1000", "--check", "--json", "-q")
+    assert dead.code == 5
+    assert dead.json["passed"] is False
+    assert dead.json["error"]["code"] == 5
+    assert "pre-flight failed" in dead.json["error"]["message"]
+    assert dead.err == ""
+
+
 def test_resume_of_a_finished_run_says_so(cli):
     run = cli("train", *SMALL, "--name", "mine", "--json").json["run"]
     ended = cli("train", "--resume", "last", "--json")

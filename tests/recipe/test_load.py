@@ -126,3 +126,9 @@ def test_names_with_escapes_are_shown_escaped(tmp_path):
     with pytest.raises(CnnlabError) as caught:
         resolve(recipe="\x1b[31mred.yaml")
     assert "\x1b" not in caught.value.message
+
+
+def test_a_value_set_for_a_whole_section_is_blamed_on_the_command_line_not_on_the_recipe_below():
+    with pytest.raises(RecipeError) as caught:
+        resolve(recipe="cnn", settings=["train=3"])
+    assert caught.value.message == "--set: train: expected a section, received 3"

@@ -52,19 +52,15 @@ def write_json(document: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(document, ensure_ascii=True, allow_nan=False, indent=2) + "\n")
 
 
+def error_document(error: CnnlabError) -> dict[str, Any]:
+    """An error as it stands under `error` in the JSON document of a command that failed."""
+    return {"code": error.exit_code, "kind": error.kind, "message": error.message, "hint": error.hint}
+
+
 def render_error(error: CnnlabError, *, as_json: bool) -> None:
     """One short block on stderr: what happened, what to do. With `--json`, one document on stdout instead."""
     if as_json:
-        write_json(
-            {
-                "error": {
-                    "code": error.exit_code,
-                    "kind": error.kind,
-                    "message": error.message,
-                    "hint": error.hint,
-                }
-            }
-        )
+        write_json({"error": error_document(error)})
         return
     console = make_console(stderr=True)
     block = Text()

@@ -20,6 +20,7 @@ SHOWN_CLASSES = 20
 WORST_CLASSES = 10
 SHOWN_CONFUSIONS = 5
 SHOWN_MISTAKES = 8
+_NUMBER = len("87.65")
 _NAME = 24
 
 
@@ -196,7 +197,13 @@ def _table(*headings: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left", title_style="bold")
     for heading in headings:
         number = heading.startswith(">")
-        table.add_column(heading.lstrip(">"), justify="right" if number else "left", no_wrap=number, header_style="dim")
+        table.add_column(
+            heading.lstrip(">"),
+            justify="right" if number else "left",
+            min_width=_NUMBER if number else None,
+            overflow="fold",
+            header_style="dim",
+        )
     return table
 
 
