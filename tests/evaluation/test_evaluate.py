@@ -16,8 +16,12 @@ from cnnlab.evaluation import chosen, views
 from cnnlab.evaluation import evaluate as module
 from cnnlab.evaluation.evaluate import evaluate
 from cnnlab.evaluation.opened import Changes
+from cnnlab.recipe.load import resolve
+from cnnlab.recipe.spec import parse_spec
 from cnnlab.training import checkpoint
 from cnnlab.training.events import Event, Notice
+from cnnlab.training.loop import train
+from cnnlab.training.settings import Settings
 
 KEYS = ("run", "split", "data", "n", "top1", "top5", "loss", "ece", "images_per_s", "classes", "confusion", "mistakes")
 
@@ -235,9 +239,10 @@ def test_luma_is_pillows() -> None:
     assert chosen.to_channels(images, 3) is images
 
 
-def test_a_run_without_a_validation_part_has_none_to_evaluate(run: Path) -> None:
-    recipe = run / "recipe.yaml"
-    recipe.write_text(recipe.read_text("utf-8").replace("val_fraction: 0.1", "val_fraction: 0"), "utf-8")
+def test_a_run_without_a_validation_part_has_none_to_evaluate(own_world: Path) -> None:
+    flags = {"--data": "digits", "--epochs": 1}
+    recipe = resolve(arch=parse_spec("mlp:depth=1,width=8"), settings=["data.val_fraction=0"], flags=flags)
+    run = train(recipe, Settings(out=own_world / "runs", device="cpu")).run
     with pytest.raises(UsageError, match="no validation part"):
         evaluate(run, split="val", device="cpu")
     assert evaluate(run, split="train", device="cpu").n == 1437
