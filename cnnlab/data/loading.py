@@ -100,7 +100,7 @@ def _existing(name: str) -> Path:
     except (OSError, ValueError, RuntimeError):  # a name too long for a file, a NUL, the home of nobody
         pass
     if nearest(name, DATASETS) or not any(sign in name for sign in "/\\."):
-        hint = f"{did_you_mean(name, DATASETS)} A folder or an archive is given by its path"
+        hint = f"{did_you_mean(name, DATASETS)}\nA folder or an archive is given by its path"
     else:
         hint = "Check the spelling and the current folder. Names: " + ", ".join(DATASETS)
     raise UsageError(f"no data set and no file is named {printable(name)!r}", hint=hint)

@@ -169,7 +169,7 @@ def _find_recipe(name: str) -> Path:
     recipes = shipped()
     if name not in recipes:
         raise UsageError(
-            f"unknown recipe {printable(name)!r}", hint=did_you_mean(name, recipes) + "  A file ends in .yaml"
+            f"unknown recipe {printable(name)!r}", hint=did_you_mean(name, recipes) + "\nA file ends in .yaml"
         )
     return recipes[name]
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from cnnlab.cli.render.console import Output
 from cnnlab.cli.render.curves import Curves
-from cnnlab.text import printable
+from cnnlab.text import counted, printable
 from cnnlab.training.events import EpochDone, Event, Loading, Notice, RunFinished, RunStarted, StepDone
 from cnnlab.training.run_folder import EpochRow
 
@@ -101,8 +101,8 @@ class TrainView:
                 (event.arch, "bold"),
                 f"  {event.parameters:,} parameters, {_big(event.macs)} multiply-adds an image\n",
                 f"{printable(event.data)}: {images} images of {channels}x{height}x{width}, {event.classes} classes\n",
-                f"{event.engine} on {event.device}, {event.precision}, {event.threads} threads; "
-                f"{event.epochs} epochs of {event.steps_per_epoch} steps\n",
+                f"{event.engine} on {event.device}, {event.precision}, {counted(event.threads, 'thread')}; "
+                f"{counted(event.epochs, 'epoch')} of {counted(event.steps_per_epoch, 'step')}\n",
                 f"{printable(event.run)}",
             )
         )
