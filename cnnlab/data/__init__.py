@@ -15,7 +15,7 @@
 | `augmentation` | batches: crop, mirror, cutout; mixup |
 """
 
-from cnnlab.data.augmentation import Augmentation, Moves, batch, draw, mixup, pick
+from cnnlab.data.augmentation import Augmentation, Moves, batch, draw, in_turns, mixup, pick
 from cnnlab.data.dataset import DataSet, Part, Progress
 from cnnlab.data.duplicates import overlap
 from cnnlab.data.loading import load
@@ -31,6 +31,7 @@ __all__ = [
     "Progress",
     "batch",
     "draw",
+    "in_turns",
     "load",
     "mixup",
     "overlap",

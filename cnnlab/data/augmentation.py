@@ -10,13 +10,15 @@ class Augmentation:
     """What is done to training pictures; every field at its zero does nothing.
 
     `crop`: pixels of reflect padding from which a picture of the old size is cut at random. `flip`: mirrors half
-    of the pictures left to right. `cutout`: side in pixels of a square painted over. `mixup`: α of Beta(α, α).
+    of the pictures left to right, by chance or, with `alternate`, in turns. `cutout`: side in pixels of a square
+    painted over. `mixup`: α of Beta(α, α).
     """
 
     crop: int = 0
     flip: bool = False
     cutout: int = 0
     mixup: float = 0.0
+    alternate: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,13 @@ def draw(
     augmentation: Augmentation,
     rng: np.random.Generator,
     rows: np.ndarray | None = None,
+    mirrored: np.ndarray | None = None,
 ) -> Moves:
     """Draw what `batch` does to a batch of pictures of `size` (H, W).
 
     Args:
         rows: (b,) the pictures of the batch that are wanted; None: all. The draw is that of the whole batch.
+        mirrored: (B,) which pictures are mirrored; None: drawn, where the augmentation mirrors at all.
     """
     (height, width), count = size, len(indices)
     vertical = horizontal = corners = None
@@ -79,7 +83,7 @@ def draw(
         vertical = _reflect(np.arange(height) + shift[0][:, None], height)  # (B, H)
         horizontal = _reflect(np.arange(width) + shift[1][:, None], width)  # (B, W)
         if augmentation.flip:
-            mirrored = rng.random(count) < 0.5
+            mirrored = rng.random(count) < 0.5 if mirrored is None else mirrored
             horizontal[mirrored] = horizontal[mirrored, ::-1]
     if augmentation.cutout:
         corners = np.stack([rng.integers(0, length, count) - augmentation.cutout // 2 for length in size])  # (2, B)
@@ -91,6 +95,15 @@ def draw(
         None if horizontal is None else horizontal[rows],
         None if corners is None else corners[:, rows],
     )
+
+
+def in_turns(count: int, epoch: int, rng: np.random.Generator) -> np.ndarray:
+    """Which of `count` pictures are mirrored in an epoch: a random half in the first, then those that were not before.
+
+    `rng` must be the same in every epoch. Two epochs show every picture both ways, where chance shows half of them
+    the same way twice (Jordan 2024).
+    """
+    return (rng.random(count) < 0.5) ^ (epoch % 2 == 0)
 
 
 def pick(images: np.ndarray, moves: Moves, cutout: int = 0, fill: np.ndarray | int = 128) -> np.ndarray:

@@ -95,6 +95,16 @@ class ResidualOptions(OwnOptions):
         return depth
 
 
+class FastOptions(OwnOptions):
+    """The time-to-accuracy net: whitened patches, three groups of two convolutions, one fully connected layer."""
+
+    activation: Activation = "gelu"
+    width: Units = 64
+    """Channels of the first group; the second and third have four times as many."""
+    whiten_bias_epochs: Annotated[int, Field(ge=0, le=1_000_000)] = 3
+    """Epochs in which the biases of the whitening layer are trained; its kernels never are."""
+
+
 class SeqOptions(OwnOptions):
     """The recipe's own list of layers, such as `[{conv: 32}, relu, {pool: 2}, flatten, {linear: 10}]`."""
 

@@ -37,6 +37,9 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         Architecture(
             "resnet", "6n + 2 layers with F(x) + x", families.ResidualOptions, "cnnlab.models.resnet:build_resnet"
         ),
+        Architecture(
+            "fast", "8 weight layers, the first from patch statistics", families.FastOptions, "cnnlab.models.fast:build"
+        ),
         Architecture("seq", "the recipe's own list of layers", families.SeqOptions, "cnnlab.models.seq:build"),
     )
 }

@@ -26,6 +26,9 @@ class AugmentSection(Section):
     """Pixels by which an image is shifted at most, borders reflected; auto: an eighth of its smaller side."""
     flip: Literal["auto"] | bool = False
     """Mirror half of the images; auto: where a mirror image keeps its meaning (photographs, not digits)."""
+    alternate: bool = False
+    """Where images are mirrored: a random half in the first epoch, then in turns, each in every other epoch, instead
+    of anew by chance (Jordan 2024)."""
     cutout: Annotated[int, Field(ge=0, le=1024)] = 0
     """Side in pixels of a square blanked at a random place (DeVries and Taylor 2017)."""
     mixup: Annotated[float, Field(ge=0, le=10)] = 0.0
@@ -68,6 +71,9 @@ class TrainSection(Section):
     """Largest Euclidean norm of all gradients together; none: not clipped."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay per step of the moving average of weights that is evaluated and kept; 0: the weights themselves."""
+    lookahead: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """Steps after which weights and their slow average are drawn together, ever closer to the average, which the
+    training ends with (Zhang et al. 2019; Jordan 2024); 0: never."""
     patience: Count | None = None
     """Epochs without a better validation accuracy after which training ends; none: never."""
     max_minutes: Annotated[float, Field(gt=0)] | None = None
@@ -92,7 +98,10 @@ class OptimSection(Section):
     """Nesterov's form of momentum (SGD)."""
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 5e-4
     """Decay of the weights; biases and normalisation parameters are left alone."""
-    schedule: Literal["constant", "step", "cosine", "one-cycle"] = "one-cycle"
+    norm_bias_lr: Annotated[float, Field(gt=0, le=10_000)] = 1.0
+    """Learning rate of the biases of batch normalisation, as a multiple of `lr`. At 1 they are not decayed; otherwise
+    their weight decay is divided by it."""
+    schedule: Literal["constant", "step", "cosine", "one-cycle", "triangle"] = "one-cycle"
     """step: a tenth after half and after three quarters of the steps; see cnnlab/training/schedule.py."""
     warmup: Annotated[float, Field(ge=0)] | None = None
     """Epochs of linear rise at the start; none: no rise, or under one-cycle 30 % of the run."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from cnnlab.data import draw, mixup
+from cnnlab.data import draw, in_turns, mixup
 from cnnlab.randomness import generator
 from cnnlab.training.engines.base import Batch
 from cnnlab.training.prepare import Prepared
@@ -28,13 +28,15 @@ class Batches:
         size, image_size = self.prepared.recipe.train.batch_size, train.images.shape[1:3]
         order = generator(seed, "order", epoch).permutation(len(train))
         rows = np.arange(size)[self.prepared.world.rows(size)]
+        turns = in_turns(len(train), epoch, generator(seed, "mirror")) if augmentation.alternate else None
         for step in range(first, self.prepared.steps_per_epoch):
             indices, rng = order[step * size : (step + 1) * size], generator(seed, "augmentation", epoch, step)
             mine, partners, share = rows, None, 1.0
             if augmentation.mixup:
                 everyones, share = mixup(size, augmentation.mixup, generator(seed, "mixup", epoch, step))
                 mine, partners = with_partners(rows, everyones)
-            moves = draw(image_size, indices, augmentation, rng, None if len(mine) == size else mine)
+            mirrored = None if turns is None else turns[indices]
+            moves = draw(image_size, indices, augmentation, rng, None if len(mine) == size else mine, mirrored)
             yield Batch(self.pick(moves), train.labels[moves.indices], partners, share, whole=size)
 
 

@@ -60,7 +60,7 @@ class Prepared:
         augment = self.recipe.data.augment
         assert augment.crop != "auto"
         assert augment.flip != "auto"
-        return Augmentation(augment.crop, augment.flip, augment.cutout, augment.mixup)
+        return Augmentation(augment.crop, augment.flip, augment.cutout, augment.mixup, augment.alternate)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -97,6 +97,7 @@ def prepare(recipe: Recipe, settings: Settings, data: DataSet, world: World = AL
         UsageError: the net does not fit these pictures.
         MachineError: no such device.
     """
+    from cnnlab.models import whitening
     from cnnlab.models.table import layer_table
 
     if settings.tensorboard:
@@ -109,6 +110,7 @@ def prepare(recipe: Recipe, settings: Settings, data: DataSet, world: World = AL
     mean, std = level_statistics(train.images)
     height, width, channels = data.image_shape
     net = build_net(recipe, (channels, height, width), len(data.classes))
+    whitening.fit(net, train.images, mean, std)
     table = layer_table(net, (channels, height, width))
     engine = make_engine(recipe, settings, net, mean, std, world)
     return Prepared(recipe, settings, data, train, val, measured, mean, std, table, engine, threads, world)

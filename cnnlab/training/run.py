@@ -23,7 +23,7 @@ from cnnlab.training.prepare import Prepared
 from cnnlab.training.profiling import OFF, Profile
 from cnnlab.training.run_folder import EpochRow, RunFolder, write_json
 from cnnlab.training.saving import Midway, Progress, Saver
-from cnnlab.training.schedule import learning_rate
+from cnnlab.training.schedule import learning_rate, lookahead_decay
 from cnnlab.training.summary import result, started
 from cnnlab.training.tensorboard import TensorBoard
 from cnnlab.training.world import ProcessLost
@@ -171,6 +171,7 @@ class Run:
             lr = self._learning_rate(epoch, step)
             self.world.wishes.save = self.world.first and time.perf_counter() - saved > SAVE_SECONDS
             value = self.prepared.engine.step(item, lr, StepKey(recipe.seed, epoch, step))
+            self._look_ahead(epoch, step)
             now = time.perf_counter()
             midway.steps, midway.seconds = step + 1, now - started
             self.unread.append(value)
@@ -235,6 +236,13 @@ class Run:
         per_epoch = self.prepared.steps_per_epoch
         done, steps = (epoch - 1) * per_epoch + step, self.prepared.recipe.train.epochs * per_epoch
         return learning_rate(self.prepared.recipe.optim, done, steps, per_epoch)
+
+    def _look_ahead(self, epoch: int, step: int) -> None:
+        per_epoch, train = self.prepared.steps_per_epoch, self.prepared.recipe.train
+        decay = lookahead_decay(train.lookahead, (epoch - 1) * per_epoch + step + 1, train.epochs * per_epoch)
+        if decay is not None:
+            with self.profile.phase("optimiser"):
+                self.prepared.engine.look_ahead(decay)
 
     def _measure(self, part: Part) -> tuple[float, float]:
         """Mean loss and accuracy in evaluation mode, no augmentation, no smoothing."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cnnlab.data import Augmentation, batch, mixup
+from cnnlab.data import Augmentation, batch, draw, in_turns, mixup, pick
 
 
 @pytest.fixture
@@ -74,6 +74,21 @@ def test_pictures_of_one_pixel_survive():
         5,
         6,
     ]
+
+
+def test_two_epochs_of_turns_show_every_picture_both_ways():
+    turns = [in_turns(1000, epoch, np.random.default_rng(3)) for epoch in (1, 2, 3)]
+    assert (turns[0] ^ turns[1]).all()
+    assert (turns[0] == turns[2]).all()
+    assert 400 < turns[0].sum() < 600
+
+
+def test_what_is_mirrored_may_be_given():
+    images = np.arange(12, dtype=np.uint8).reshape(2, 2, 3, 1)
+    moves = draw((2, 3), np.arange(2), Augmentation(flip=True), np.random.default_rng(0), None, np.array([True, False]))
+    out = pick(images, moves)
+    assert (out[0] == images[0, :, ::-1]).all()
+    assert (out[1] == images[1]).all()
 
 
 def test_mixup_gives_a_permutation_and_a_share():

@@ -170,3 +170,22 @@ def test_a_users_own_module(tmp_path):
     file.write_text("1 / 0")
     with pytest.raises(DataError, match="ZeroDivisionError"):
         net_of(f"{file}:Net")
+
+
+def test_fast_passes_its_inputs_on_at_first_and_keeps_its_scales():
+    net = net_of("fast")
+    weight = net.conv2_1.weight.detach()
+    assert torch.equal(weight[:64], torch.nn.init.dirac_(torch.empty(64, 64, 3, 3)))
+    assert weight[64:].abs().min() > 0
+    fixed = {name for name, parameter in net.named_parameters() if not parameter.requires_grad}
+    norms = {name for name, layer in net.named_modules() if isinstance(layer, torch.nn.BatchNorm2d)}
+    assert len(norms) == 6
+    assert fixed == {"whiten.weight", *(f"{name}.weight" for name in norms)}
+    assert sum(isinstance(layer, torch.nn.Conv2d | torch.nn.Linear) for layer in net.modules()) == 8
+    assert net_of("fast", init="he").conv2_1.weight[0].abs().min() > 0
+
+
+def test_fast_scales_its_outputs_down():
+    net = net_of("fast").eval()
+    images = torch.randn(2, 3, 32, 32)
+    assert torch.allclose(net(images), net[:-1](images) / 9)

@@ -134,3 +134,45 @@ def test_layer_gradients_equal_autograd_and_change_nothing():
     active = (net[1](outputs) > 0).double().mean().item()
     assert rows[0].slope == pytest.approx(active)
     assert rows[1].slope is None
+
+
+def test_looking_ahead_draws_weights_and_average_together():
+    engine = make_engine(make_net(), train={"lookahead": 2})
+    started = engine.weights()
+    engine.step(batches()[0], 0.1, StepKey(0, 1, 0))
+    stepped = engine.weights()
+    engine.look_ahead(0.75)
+    for name, array in engine.weights().items():
+        if array.dtype.kind == "f":
+            assert array == pytest.approx(0.75 * started[name] + 0.25 * stepped[name], abs=1e-12)
+    assert not np.allclose(stepped["4.weight"], engine.weights()["4.weight"])
+    drawn = engine.weights()
+    engine.step(batches()[1], 0.1, StepKey(0, 1, 1))
+    engine.look_ahead(1.0)
+    assert all(
+        np.array_equal(array, drawn[name]) for name, array in engine.weights().items() if array.dtype.kind == "f"
+    )
+
+
+def test_biases_of_batch_norm_may_learn_faster():
+    moved = []
+    for factor in (1.0, 8.0):
+        engine = make_engine(make_net(), norm_bias_lr=factor, name="sgd", momentum=0.0, nesterov=False)
+        before = engine.weights()
+        engine.step(batches()[0], 0.01, StepKey(0, 1, 0))
+        after = engine.weights()
+        moved.append({name: after[name] - before[name] for name in ("1.bias", "1.weight", "4.bias")})
+    slow, fast = moved
+    assert fast["1.bias"] == pytest.approx(8 * slow["1.bias"])
+    assert fast["1.weight"] == pytest.approx(slow["1.weight"])
+    assert fast["4.bias"] == pytest.approx(slow["4.bias"])
+
+
+def test_a_faster_bias_is_decayed_as_far_as_the_weights_are():
+    engine = make_engine(make_net(), norm_bias_lr=8.0, weight_decay=0.4)
+    decay = {id(p): group["weight_decay"] * group["lr_factor"] for group in engine.optimizer.param_groups
+             for p in group["params"]}  # fmt: skip
+    norm = engine.net[1]
+    assert decay[id(norm.bias)] == pytest.approx(0.4)
+    assert decay[id(norm.weight)] == 0.0
+    assert decay[id(engine.net[0].weight)] == pytest.approx(0.4)

@@ -84,19 +84,24 @@ def test_the_same_command_twice_gives_the_same_bits(train_digits):
 
 
 @pytest.mark.parametrize(
-    "options",
-    [(), ("optim.name=adam", "optim.lr=0.01", "train.ema=0.9"), ("data.augment.mixup=0.2", "data.augment.cutout=2")],
+    ("net", "options"),
+    [
+        (CNN, ()),
+        (CNN, ("optim.name=adam", "optim.lr=0.01", "train.ema=0.9")),
+        (CNN, ("data.augment.mixup=0.2", "data.augment.cutout=2")),
+        ("fast:width=2,whiten_bias_epochs=1", ("train.batch_size=256", "train.lookahead=2", "data.augment.flip=true")),
+    ],
 )
-def test_a_stopped_run_ends_like_one_that_was_not(train_digits, options):
+def test_a_stopped_run_ends_like_one_that_was_not(train_digits, net, options):
     """Stop after the second of four epochs, as a kill would, and go on."""
-    whole = train_digits(CNN, *options, epochs=4, name="whole", gradients=True).run
+    whole = train_digits(net, *options, epochs=4, name="whole", gradients=True).run
 
     def stop_after_two(event):
         if isinstance(event, EpochDone) and event.row.epoch == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_digits(CNN, *options, epochs=4, name="cut", gradients=True, tell=stop_after_two)
+        train_digits(net, *options, epochs=4, name="cut", gradients=True, tell=stop_after_two)
     cut = Path("runs/cut")
     assert len(RunFolder(cut).rows()) == 2
     assert not (cut / "result.json").exists()

@@ -3,7 +3,7 @@
 import pytest
 
 from cnnlab.recipe.schema import OptimSection
-from cnnlab.training.schedule import learning_rate
+from cnnlab.training.schedule import learning_rate, lookahead_decay
 
 
 def rates(steps=100, per_epoch=10, **options):
@@ -45,3 +45,21 @@ def test_warmup_rises_linearly():
     assert values[:3] == pytest.approx([1 / 20, 2 / 20, 3 / 20])
     assert values[20] == 1.0
     assert rates(schedule="one-cycle", warmup=1.0).index(1.0) == 10
+
+
+def test_triangle_rises_from_a_fifth_and_falls_to_seven_hundredths():
+    values = rates(schedule="triangle")
+    assert values[0] == pytest.approx(0.2)
+    assert max(values) == values[23] == pytest.approx(1.0)
+    assert values[99] == pytest.approx(0.07 + 0.93 / 77)
+    rise, fall = values[1] - values[0], values[50] - values[51]
+    assert values[10] == pytest.approx(0.2 + 10 * rise)
+    assert values[90] == pytest.approx(1.0 - 67 * fall)
+
+
+def test_the_slow_average_keeps_more_and_more_and_all_in_the_end():
+    decays = [lookahead_decay(5, done, 98) for done in range(1, 99)]
+    assert [done for done, decay in enumerate(decays, 1) if decay is not None] == [*range(5, 99, 5), 98]
+    assert decays[49] == pytest.approx(0.95**5 * (50 / 98) ** 3)
+    assert decays[97] == 1.0
+    assert lookahead_decay(0, 98, 98) is None

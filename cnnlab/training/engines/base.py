@@ -61,6 +61,10 @@ class Engine(Protocol):
     profile: Profile
     """Where `step` counts the time of data, forward, backward and optimiser; off until the loop sets it."""
 
+    def look_ahead(self, decay: float) -> None:
+        """Draw the weights and their slow average together (`train.lookahead`)."""
+        ...
+
     def wait(self) -> None:
         """Return when the device has done all that was asked of it."""
         ...

@@ -42,6 +42,12 @@ class NumpyEngine:
             raise UsageError(
                 f"the numpy engine has no precision {train.precision}", hint="Use --precision fp32 or fp64"
             )
+        own_defaults = (("train.lookahead", train.lookahead, 0), ("optim.norm_bias_lr", optim.norm_bias_lr, 1.0))
+        for key, value, default in own_defaults:
+            if value != default:
+                raise UsageError(
+                    f"the numpy engine has no {key}, received {value}", hint=f"Leave it out: --set {key}={default:g}"
+                )
         self.train, self.precision = train, _PRECISIONS[train.precision]
         self.dtype = np.dtype(np.float64 if self.precision == "fp64" else np.float32)
         self.net = mirror(net, self.dtype)
@@ -84,6 +90,9 @@ class NumpyEngine:
             self.optimizer.step()
             self._average()
         return value
+
+    def look_ahead(self, decay: float) -> None:
+        """Refused at the beginning: this engine has no slow average."""
 
     def wait(self) -> None:
         """Return at once: NumPy has done what it was asked."""

@@ -41,7 +41,7 @@ def optimizer_state(
     keys = of_sgd if optim.name == "sgd" else {"step", "exp_avg", "exp_avg_sq"}
     found: dict[str, dict[str, np.ndarray]] = {name: {} for name in parameters}
     for full, array in state.items():
-        if full == "updates" or full.startswith(("model.", "ema.")):
+        if full == "updates" or full.startswith(("model.", "ema.", "slow.")):
             continue
         key, _, name = full.removeprefix("optimizer.").partition(".")
         if not full.startswith("optimizer.") or key not in keys or name not in parameters:

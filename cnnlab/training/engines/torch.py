@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from cnnlab.errors import MachineError
 from cnnlab.models.layers import Dropout
+from cnnlab.models.whitening import Whitening
 from cnnlab.randomness import Share, generator
 from cnnlab.randomness import key as random_key
 from cnnlab.recipe.schema import OptimSection, TrainSection
@@ -23,7 +24,7 @@ from cnnlab.training.engines.gradient_sum import GradientSum
 from cnnlab.training.engines.on_device import Picker, picker, sent
 from cnnlab.training.engines.torch_gradient_recorder import TorchGradientRecorder
 from cnnlab.training.engines.torch_optimizer import make_optimizer, update
-from cnnlab.training.engines.torch_state import arrays, load_state, load_weights, state_of
+from cnnlab.training.engines.torch_state import arrays, load_state, load_tensors, load_weights, state_of
 from cnnlab.training.profiling import OFF
 from cnnlab.training.world import ALONE, World
 
@@ -54,12 +55,15 @@ class TorchEngine:
         self.dtype = torch.float64 if precision == "fp64" else torch.float32
         self.net = net.to(device=device, dtype=self.dtype).to(memory_format=torch.channels_last)
         self.averaged = copy.deepcopy(self.net).requires_grad_(False) if train.ema else None
+        self.slow = _floats(copy.deepcopy(self.net)) if train.lookahead else None
         self.updates = 0
         self.optim, self.optimizer = optim, make_optimizer(self.net, optim, device)
         self._mean = torch.as_tensor(mean, dtype=self.dtype, device=device).view(1, -1, 1, 1)
         self._scale = (1 / torch.as_tensor(std, dtype=self.dtype, device=device)).view(1, -1, 1, 1)
         parameters = list(self.net.parameters())
-        self._probe = next((parameter for parameter in parameters if parameter.dim() == 1), parameters[0])
+        self._whitenings = [layer for layer in self.net.modules() if isinstance(layer, Whitening)]
+        trained = [p for p in parameters if p.requires_grad and all(p is not layer.bias for layer in self._whitenings)]
+        self._probe = next((parameter for parameter in trained if parameter.dim() == 1), trained[0])
         self._draws = any(_may_draw(layer) for layer in self.net.modules())
         self.profile = OFF
         self.waits = device.type != "cuda"
@@ -87,8 +91,10 @@ class TorchEngine:
         if self._draws:
             purpose = f"torch:{self.world.rank}" if self.world.rank else "torch"
             torch.manual_seed(random_key(key.seed, purpose, key.epoch, key.step) % 2**63)
+        for whitening in self._whitenings:
+            whitening.requires_bias_grad(key.epoch)
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group["lr_factor"]
         with self.profile.phase("data"):
             images, labels = self._to_device(batch.images), sent(batch.labels, self._device)
             partners = None if batch.partners is None else sent(batch.partners, self._device)
@@ -118,6 +124,14 @@ class TorchEngine:
             self._average()
         return float(value) if self.waits else value
 
+    @torch.no_grad()
+    def look_ahead(self, decay: float) -> None:
+        """Draw the weights and their slow average together: both become decay · average + (1 − decay) · weights."""
+        assert self.slow is not None
+        mine = _floats(self.net)
+        torch._foreach_lerp_(list(self.slow.values()), list(mine.values()), 1 - decay)
+        torch._foreach_copy_(list(mine.values()), list(self.slow.values()))
+
     def wait(self) -> None:
         """Return when the device has done all that was asked of it; a CPU always has."""
         if self.device != "cpu":
@@ -133,6 +147,7 @@ class TorchEngine:
             return
         nets = [net for net in (self.net, self.averaged) if net is not None]
         buffers = [buffer for net in nets for buffer in net.buffers() if buffer.is_floating_point()]
+        buffers += [self.slow[name] for name, _ in self.net.named_buffers() if name in self.slow] if self.slow else []
         if buffers:
             mean = torch.cat([buffer.flatten() for buffer in buffers])
             self.world.add_up(mean.div_(self.world.size))
@@ -159,7 +174,7 @@ class TorchEngine:
 
     def layer_gradients(self, images: np.ndarray, labels: np.ndarray) -> list[LayerGradient]:
         """δ, ∂J/∂w, mean f′ and dead units of every weight layer, without autocast; nothing is changed by it."""
-        net = copy.deepcopy(self.net).train()
+        net = copy.deepcopy(self.net).train().requires_grad_()
         for name, layer in net.named_modules():
             if isinstance(layer, Dropout):
                 layer.rng = generator(0, f"dropout:{name}")
@@ -180,10 +195,13 @@ class TorchEngine:
         load_weights(self.net, weights)
         if self.averaged is not None:
             load_weights(self.averaged, weights)
+        if self.slow is not None:
+            self.slow = _floats(copy.deepcopy(self.net))
 
     def training_state(self) -> dict[str, np.ndarray]:
-        """Weights, moving average and optimiser under `model.`, `ema.` and `optimizer.`, and the count of updates."""
+        """Weights and averages under `model.`, `ema.` and `slow.`, the optimiser, and the count of updates."""
         state = state_of(self.net, self.averaged, self.optimizer)
+        state |= {f"slow.{name}": array for name, array in arrays(self.slow or {}).items()}
         return state | {"updates": np.array(self.updates)}
 
     def load_training_state(self, state: Mapping[str, np.ndarray]) -> None:
@@ -193,6 +211,8 @@ class TorchEngine:
             CheckpointError: it belongs to another net or optimiser.
         """
         load_state(state, self.net, self.averaged, self.optimizer, self.optim)
+        if self.slow is not None:
+            load_tensors(self.slow, state, "slow.")
         self.updates = count_of_updates(state)
 
     def _to_device(self, images: np.ndarray | Tensor) -> Tensor:
@@ -293,6 +313,11 @@ def _compiled(net: nn.Module) -> Any:
             ) from error
 
     return forward
+
+
+def _floats(net: nn.Module) -> dict[str, Tensor]:
+    """A net's weights and statistics, without counts: the tensors themselves, by name."""
+    return {name: tensor for name, tensor in net.state_dict().items() if tensor.is_floating_point()}
 
 
 def _may_draw(layer: nn.Module) -> bool:

@@ -14,13 +14,23 @@ from cnnlab.recipe.schema import OptimSection
 def make_optimizer(net: nn.Module, optim: OptimSection, device: torch.device) -> torch.optim.Optimizer:
     """SGD, Adam or AdamW; weight decay acts on weights alone, not on biases and normalisation parameters.
 
+    With `norm_bias_lr`, the biases of batch normalisation are a group of their own, whose `lr_factor` it is.
+
     Neither this nor `update` imports torch._dynamo, which would take half of the time before a first step.
     """
-    decayed = [parameter for parameter in net.parameters() if parameter.dim() > 1]
-    others = [parameter for parameter in net.parameters() if parameter.dim() <= 1]
+    trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    faster = _norm_biases(net) if optim.norm_bias_lr != 1 else []
+    taken = set(map(id, faster))
+    decayed = [parameter for parameter in trained if parameter.dim() > 1]
+    others = [parameter for parameter in trained if parameter.dim() <= 1 and id(parameter) not in taken]
+    factor = optim.norm_bias_lr
     groups: list[dict[str, Any]] = [
-        {"params": parameters, "weight_decay": decay}
-        for parameters, decay in ((decayed, optim.weight_decay), (others, 0.0))
+        {"params": parameters, "weight_decay": decay, "lr_factor": lr_factor}
+        for parameters, decay, lr_factor in (
+            (decayed, optim.weight_decay, 1.0),
+            (others, 0.0, 1.0),
+            (faster, optim.weight_decay / factor, factor),
+        )
         if parameters
     ]
     fused = device.type in ("cpu", "cuda") or None
@@ -29,6 +39,11 @@ def make_optimizer(net: nn.Module, optim: OptimSection, device: torch.device) ->
             return torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum, nesterov=optim.nesterov, fused=fused)
         kind = torch.optim.Adam if optim.name == "adam" else torch.optim.AdamW
         return kind(groups, lr=optim.lr, betas=(optim.momentum, 0.999), fused=fused)
+
+
+def _norm_biases(net: nn.Module) -> list[nn.Parameter]:
+    norms = (layer for layer in net.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm))
+    return [layer.bias for layer in norms if layer.bias is not None and layer.bias.requires_grad]
 
 
 def update(optimizer: torch.optim.Optimizer) -> None:

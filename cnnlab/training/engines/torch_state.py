@@ -36,10 +36,10 @@ def load_state(
     Raises:
         CheckpointError: it belongs to another net or optimiser.
     """
-    load_weights(net, _under("model.", state))
+    load_tensors(net.state_dict(), state, "model.")
     if averaged is not None:
-        load_weights(averaged, _under("ema.", state))
-    parameters = dict(net.named_parameters())
+        load_tensors(averaged.state_dict(), state, "ema.")
+    parameters = {name: parameter for name, parameter in net.named_parameters() if parameter.requires_grad}
     shapes = {name: parameter.detach().cpu().numpy() for name, parameter in parameters.items()}
     own = type(net).__module__.startswith(("torch.nn.", "cnnlab."))
     for name, saved in optimizer_state(state, shapes, optim, all_trained=own).items():
@@ -64,7 +64,16 @@ def load_weights(net: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
     Raises:
         CheckpointError: names or shapes are those of another net.
     """
-    state = net.state_dict()
+    load_tensors(net.state_dict(), weights)
+
+
+def load_tensors(state: Mapping[str, Tensor], saved: Mapping[str, np.ndarray], prefix: str = "") -> None:
+    """Copy arrays into tensors of the same names: of what is saved, what is under `prefix`.
+
+    Raises:
+        CheckpointError: names, shapes or types are others.
+    """
+    weights = {name.removeprefix(prefix): array for name, array in saved.items() if name.startswith(prefix)}
     missing, unknown = state.keys() - weights.keys(), weights.keys() - state.keys()
     for name, what in [*((name, "lacks") for name in sorted(missing)), *((name, "has") for name in sorted(unknown))]:
         raise CheckpointError(
@@ -78,10 +87,6 @@ def load_weights(net: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
 def _array(tensor: Tensor) -> np.ndarray:
     """A copy as a contiguous array, in logical (N, C, H, W) order whatever the memory format."""
     return tensor.detach().cpu().contiguous().clone().numpy()
-
-
-def _under(prefix: str, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
 
 
 def _format_of(parameter: Tensor) -> torch.memory_format:

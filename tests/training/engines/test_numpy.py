@@ -99,6 +99,10 @@ def test_a_state_goes_on_bit_for_bit_and_moves_between_engines(optimiser):
 def test_what_the_engine_lacks_is_refused_by_name():
     with pytest.raises(UsageError, match="no precision bf16"):
         engines("cnn:width=2", "train.precision=bf16")
+    with pytest.raises(UsageError, match=r"no train\.lookahead, received 5"):
+        engines("cnn:width=2", "train.lookahead=5")
+    with pytest.raises(UsageError, match=r"no optim\.norm_bias_lr, received 64"):
+        engines("cnn:width=2", "optim.norm_bias_lr=64.0")
     with pytest.raises(UsageError, match="no device cuda; it computes on the CPU"):
         engines("cnn:width=2", device="cuda", names=("numpy",))
 
