@@ -9,28 +9,10 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from typer.exceptions import TyperException
 
 from cnnlab.errors import CnnlabError, Stopped, UsageError
-
-
-def run() -> NoReturn:
-    """The `cnnlab` script: `main`, then the end of the process.
-
-    One of several processes ends without Python's own clearing up: gloo's threads may still hold a tensor then, and
-    letting go of it in an interpreter that is half gone aborts the process (pytorch/pytorch#190489).
-    """
-    from cnnlab.training.processes import several
-
-    code = main()
-    if several():
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError):
-                stream.flush()
-        os._exit(code)
-    sys.exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

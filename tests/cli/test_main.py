@@ -76,3 +76,17 @@ def test_one_of_several_processes_ends_without_pythons_clearing_up(processes, le
     environment = {**os.environ, "WORLD_SIZE": processes, "RANK": "0"}
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"cnnlab {__version__}\n{left}", "")
+
+
+def test_ctrl_c_while_the_program_is_imported_leaves_no_traceback():
+    program = (
+        "import builtins, runpy, signal, sys; real = builtins.__import__\n"
+        "def importing(name, *rest, **named):\n"
+        "    if name.startswith('typer'):\n"
+        "        signal.raise_signal(signal.SIGINT)\n"
+        "    return real(name, *rest, **named)\n"
+        "builtins.__import__ = importing; sys.argv = ['cnnlab', '--version']\n"
+        "runpy.run_module('cnnlab', run_name='__main__')"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
