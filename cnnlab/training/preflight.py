@@ -11,6 +11,7 @@ from cnnlab.recipe.schema import AugmentSection, Recipe
 from cnnlab.training import metrics
 from cnnlab.training.engines.base import Batch, LayerGradient, StepKey
 from cnnlab.training.prepare import Prepared, load_data, prepare, tell_nobody
+from cnnlab.training.schedule import TRIANGLE_START
 from cnnlab.training.settings import Settings
 
 BY_HEART = 20
@@ -120,15 +121,19 @@ def _dead_layers(layers: list[LayerGradient]) -> Verdict:
 
 
 def _by_heart(prepared: Prepared) -> Verdict:
-    """Train on 20 images, always the same, with the recipe's own optimiser at its full learning rate."""
+    """Train on 20 images, always the same, with the recipe's own optimiser at its full learning rate.
+
+    Of a triangle, at the rate that it rises from: its height is for nets that have risen to it.
+    """
     few = sample(prepared.train, BY_HEART, prepared.recipe.seed)
     optim = prepared.recipe.optim
+    lr = optim.lr * (TRIANGLE_START if optim.schedule == "triangle" else 1.0)
     started = time.perf_counter()
     enough = SURE[prepared.recipe.train.loss] / len(few)
     batch, right, step = Batch(few.images, few.labels), 0.0, 0
     try:
         for step in range(1, MAX_STEPS + 1):
-            loss = float(prepared.engine.step(batch, optim.lr, StepKey(prepared.recipe.seed, 0, step)))
+            loss = float(prepared.engine.step(batch, lr, StepKey(prepared.recipe.seed, 0, step)))
             if loss < enough:
                 right = 1.0
                 break

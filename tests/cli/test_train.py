@@ -145,13 +145,17 @@ def test_list_names_architectures_recipes_and_data(cli):
     assert "width=32" in cli("train", "--list").out
 
 
-def test_check_passes_a_sound_net_and_fails_a_dead_one(cli):
-    sound = cli("train", "--arch", "lenet", "--data", "digits", "--check", "--json")
+@pytest.mark.parametrize("arch", ["lenet", "fast:width=8"])
+def test_check_passes_a_sound_net(cli, arch):
+    sound = cli("train", "--arch", arch, "--data", "digits", "--check", "--json")
     assert sound.code == 0, sound.err
     assert sound.json["passed"] is True
     assert {verdict["check"] for verdict in sound.json["checks"]} == {
         "first loss", "no dead layer", "20 images by heart",
     }  # fmt: skip
+
+
+def test_check_fails_a_dead_net(cli):
     deep = "mlp:depth=30,width=16,activation=sigmoid,batch_norm=false,dropout=0"
     dead = cli("train", "--arch", deep, "--data", "digits", "--check")
     assert dead.code == 5
