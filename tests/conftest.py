@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -28,6 +29,10 @@ class Ended:
     def json(self) -> Any:
         """The one document on stdout; fails where stdout holds anything else."""
         return json.loads(self.out)
+
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # started in the background: what tests start would be deaf too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

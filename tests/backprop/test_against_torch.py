@@ -177,7 +177,7 @@ def test_initial_values_are_torchs_default(layer, fan_in):
     """U(−1/√fan_in, 1/√fan_in), of deviation 1/√(3 fan_in)."""
     for array in (layer.weight, layer.bias):
         assert array.dtype == np.float32
-        assert np.abs(array).max() <= 1 / np.sqrt(fan_in)
+        assert np.abs(array).max() <= np.float32(1 / np.sqrt(fan_in))
     assert layer.weight.std() == pytest.approx(1 / np.sqrt(3 * fan_in), rel=0.02)
     assert abs(layer.weight.mean()) < 1e-3
 

@@ -95,6 +95,15 @@ def test_the_moving_average_is_what_predicts():
     assert engine.weights()["4.weight"] == pytest.approx(averaged, rel=1e-12)
 
 
+def test_pictures_that_may_not_be_written_to_are_taken_without_a_warning(recwarn):
+    """IDX files are read in place."""
+    images = batches(1)[0].images
+    expected = make_engine(make_net()).predict(images)
+    images.flags.writeable = False
+    assert (make_engine(make_net()).predict(images) == expected).all()
+    assert not recwarn.list
+
+
 def test_mixup_blends_pictures_and_losses():
     batch = batches(1)[0]
     partners = np.random.default_rng(1).permutation(16)
