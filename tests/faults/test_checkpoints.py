@@ -108,9 +108,7 @@ def test_a_run_goes_on_from_the_checkpoint_before(nursery, small, undisturbed, e
 
 def test_a_checkpoint_with_nan_is_passed_over(checkpoints):
     last = checkpoint.load(checkpoints, "last")
-    name = next(
-        name for name, tensor in last.tensors.items() if name.startswith("model.") and tensor.dtype.kind == "f"
-    )
+    name = next(name for name, tensor in last.tensors.items() if name.startswith("model.") and tensor.dtype.kind == "f")
     bad = {**last.tensors, name: np.full_like(last.tensors[name], np.nan)}
     meta = {key: value for key, value in last.meta.items() if key not in ("sha256", "bytes", "manifest_sha256")}
     checkpoint.save(checkpoints, "last", bad, meta)
