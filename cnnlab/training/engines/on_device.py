@@ -56,5 +56,5 @@ class DevicePictures:
 
 def sent(array: np.ndarray, device: torch.device) -> Tensor:
     """An array on its way to a device; the host does not wait for its arrival."""
-    tensor = torch.from_numpy(np.require(array, requirements="CW"))  # torch warns of what may not be written to
+    tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))  # torch warns of what may not be written to
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
