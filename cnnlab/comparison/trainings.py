@@ -13,7 +13,8 @@ from cnnlab.text import printable
 from cnnlab.training import events as training
 from cnnlab.training.loop import resume, train
 from cnnlab.training.prepare import divide
-from cnnlab.training.run_folder import RunFolder, read_json
+from cnnlab.training.run_folder import EpochRow, RunFolder, read_json
+from cnnlab.training.schedule import Growth
 from cnnlab.training.settings import Settings
 
 
@@ -25,7 +26,7 @@ class Trainings:
     ) -> None:
         self.plan, self.data, self.settings, self.folder = plan, data, settings, folder
         self.pool, self.tell = finished, tell
-        self.clock = Clock([planned.macs for planned in plan.planned], plan.epochs)
+        self.clock = Clock([planned.macs for planned in plan.planned])
         self.remarks: list[str] = []
         """What a reader of the results should know of where the runs came from."""
         train_part, val_part = divide(plan.runs[0].recipe, data)
@@ -77,8 +78,9 @@ class Trainings:
         return None if own.recipe.is_file() else self.pool.find(run.recipe)
 
     def _reuse(self, number: int, run: PlannedRun, done: RunFolder) -> RunFolder:
+        growth = Growth.of(run.recipe.train)
         for row in done.rows():
-            self.clock.epoch(run.contestant, row.seconds)
+            self.clock.epoch(run.contestant, row.seconds, growth.epoch(row.epoch, run.recipe.train.epochs))
         if run.given is None and done.path.parent != self.folder:
             self.remarks.append(
                 f"{self.name(run)}, seed {run.seed}: the finished run {printable(done.path)} stands for it"
@@ -97,6 +99,7 @@ class _Watch:
     folder: RunFolder
     steps: int = 1
     epochs: int = 1
+    growth: Growth = Growth()
     waiting: list[int] = field(default_factory=list)
 
     def tell(self, event: training.Event) -> None:
@@ -111,8 +114,9 @@ class _Watch:
         if isinstance(event, training.RunStarted):
             self.steps, self.epochs = event.steps_per_epoch, event.epochs
             self.waiting = self.trainings.waiting(number)
+            self.growth = event.growth
             for row in event.rows:
-                self.trainings.clock.epoch(self.run.contestant, row.seconds)
+                self._time(row)
             left = self._left((event.first_epoch - 1) / event.epochs)
             return RunBegan(name, seed, number, event.run, event.first_epoch, event.epochs, left)
         if isinstance(event, training.StepDone):
@@ -122,12 +126,16 @@ class _Watch:
                 event.images_per_s, share, self._left(share),
             )  # fmt: skip
         if isinstance(event, training.EpochDone):
-            self.trainings.clock.epoch(self.run.contestant, event.row.seconds)
+            self._time(event.row)
             left = self._left(event.row.epoch / self.epochs)
             return RunEpoch(name, seed, number, self.epochs, asdict(event.row), event.best, left)
         if isinstance(event, training.RunFinished):
             return RunEnded(name, seed, number, event.run, event.result, event.reason, self._left(1.0))
         return None
 
+    def _time(self, row: EpochRow) -> None:
+        self.trainings.clock.epoch(self.run.contestant, row.seconds, self.growth.epoch(row.epoch, self.epochs))
+
     def _left(self, share: float) -> float | None:
-        return self.trainings.clock.left(self.waiting, self.run.contestant, share)
+        """Seconds left when the part `share` of the present run's steps is done."""
+        return self.trainings.clock.left(self.waiting, self.run.contestant, self.growth.work(share))

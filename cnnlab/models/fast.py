@@ -34,6 +34,8 @@ class Scale(nn.Module):
 def build(options: FastOptions, in_channels: int, num_classes: int, image_size: tuple[int, int]) -> nn.Sequential:
     """Whitening, three groups of conv-pool-norm-act-conv-norm-act, pooling, linear: (N, C, H, W) to (N, num_classes).
 
+    The last pooling takes each channel's largest value over the whole map, so that images of other sizes fit too.
+
     The scale of each batch normalisation stays 1, its bias is trained. Under init=auto each convolution's first
     kernels pass its inputs on unchanged (Dirac), the others are PyTorch's own. Where 2×2 is not left to pool (images
     below 16×16), a group does not pool.
@@ -54,10 +56,9 @@ def build(options: FastOptions, in_channels: int, num_classes: int, image_size: 
             layers[f"norm{name}"] = _norm(out_channels)
             layers[f"act{name}"] = activation(options.activation)
             channels = out_channels
-    last = min(3, height, width)
-    layers["pool4"] = nn.MaxPool2d(last) if last > 1 else None
+    layers["pool4"] = nn.AdaptiveMaxPool2d(1)
     layers["flatten"] = nn.Flatten()
-    layers["fc"] = nn.Linear(channels * (height // last) * (width // last), num_classes, bias=False)
+    layers["fc"] = nn.Linear(channels, num_classes, bias=False)
     layers["scale"] = Scale(LOGIT_SCALE)
     layers["output"] = output_activation(options.output_activation)
     net = sequential(layers)

@@ -8,6 +8,7 @@ from cnnlab.data import draw, in_turns, mixup
 from cnnlab.randomness import generator
 from cnnlab.training.engines.base import Batch
 from cnnlab.training.prepare import Prepared
+from cnnlab.training.schedule import Growth
 
 
 class Batches:
@@ -28,6 +29,7 @@ class Batches:
         size, image_size = self.prepared.recipe.train.batch_size, train.images.shape[1:3]
         order = generator(seed, "order", epoch).permutation(len(train))
         rows = np.arange(size)[self.prepared.world.rows(size)]
+        growth, steps = Growth.of(self.prepared.recipe.train), self.prepared.steps
         turns = in_turns(len(train), epoch, generator(seed, "mirror")) if augmentation.alternate else None
         for step in range(first, self.prepared.steps_per_epoch):
             indices, rng = order[step * size : (step + 1) * size], generator(seed, "augmentation", epoch, step)
@@ -37,7 +39,8 @@ class Batches:
                 mine, partners = with_partners(rows, everyones)
             mirrored = None if turns is None else turns[indices]
             moves = draw(image_size, indices, augmentation, rng, None if len(mine) == size else mine, mirrored)
-            yield Batch(self.pick(moves), train.labels[moves.indices], partners, share, whole=size)
+            small = growth.size(image_size, ((epoch - 1) * self.prepared.steps_per_epoch + step) / steps)
+            yield Batch(self.pick(moves), train.labels[moves.indices], partners, share, size, small)
 
 
 def with_partners(rows: np.ndarray, partners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

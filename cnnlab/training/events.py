@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnlab.training.run_folder import EpochRow
+from cnnlab.training.schedule import Growth
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class RunStarted:
     threads: int
     rows: tuple[EpochRow, ...]
     """What a resumed run had done before."""
+    growth: Growth = Growth()
+    """Of the images, hence of the time that an epoch takes."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from cnnlab.recipe.schema import Recipe
 from cnnlab.text import printable
 from cnnlab.training.engines.base import Engine
 from cnnlab.training.events import Event, Loading, Notice
+from cnnlab.training.schedule import Growth
 from cnnlab.training.settings import EngineName, Settings
 from cnnlab.training.tensorboard import require_tensorboard
 from cnnlab.training.world import ALONE, World
@@ -66,6 +67,11 @@ class Prepared:
     def steps_per_epoch(self) -> int:
         """Whole batches of an epoch; the pictures left over are others in every epoch."""
         return len(self.train) // self.recipe.train.batch_size
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole training."""
+        return self.recipe.train.epochs * self.steps_per_epoch
 
 
 def load_data(recipe: Recipe, settings: Settings, tell: Any) -> DataSet:
@@ -150,8 +156,30 @@ def build_net(recipe: Recipe, input_shape: tuple[int, int, int], classes: int) -
             f"the net gives {tuple(outputs.shape[1:])} outputs for a picture; the data have {classes} classes",
             hint="End it with as many units as classes: in a seq, {linear: classes}",
         )
+    _require_other_sizes(net, recipe, input_shape)
     net.train()
     return net
+
+
+def _require_other_sizes(net: Any, recipe: Recipe, input_shape: tuple[int, int, int]) -> None:
+    """Refuse growing images for a net that cannot take the small ones.
+
+    Raises:
+        RecipeError: its layers fit images of one size alone, or shrink the smallest to nothing.
+    """
+    import torch
+
+    channels, *full = input_shape
+    for height, width in Growth.of(recipe.train).sizes((full[0], full[1])):
+        try:
+            with torch.no_grad():
+                net(torch.zeros((2, channels, height, width)))
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise RecipeError(
+                f"train.initial_scale is {recipe.train.initial_scale:g}, but {printable(recipe.model.arch)} "
+                f"takes no images of {height}x{width} pixels",
+                hint="Train on images of full size: --set train.initial_scale=1",
+            ) from error
 
 
 def make_engine(

@@ -23,7 +23,7 @@ from cnnlab.training.prepare import Prepared
 from cnnlab.training.profiling import OFF, Profile
 from cnnlab.training.run_folder import EpochRow, RunFolder, write_json
 from cnnlab.training.saving import Midway, Progress, Saver
-from cnnlab.training.schedule import learning_rate, lookahead_decay
+from cnnlab.training.schedule import Growth, learning_rate, lookahead_decay
 from cnnlab.training.summary import result, started
 from cnnlab.training.tensorboard import TensorBoard
 from cnnlab.training.world import ProcessLost
@@ -234,12 +234,12 @@ class Run:
 
     def _learning_rate(self, epoch: int, step: int) -> float:
         per_epoch = self.prepared.steps_per_epoch
-        done, steps = (epoch - 1) * per_epoch + step, self.prepared.recipe.train.epochs * per_epoch
-        return learning_rate(self.prepared.recipe.optim, done, steps, per_epoch)
+        done = (epoch - 1) * per_epoch + step
+        return learning_rate(self.prepared.recipe.optim, done, self.prepared.steps, per_epoch)
 
     def _look_ahead(self, epoch: int, step: int) -> None:
         per_epoch, train = self.prepared.steps_per_epoch, self.prepared.recipe.train
-        decay = lookahead_decay(train.lookahead, (epoch - 1) * per_epoch + step + 1, train.epochs * per_epoch)
+        decay = lookahead_decay(train.lookahead, (epoch - 1) * per_epoch + step + 1, self.prepared.steps)
         if decay is not None:
             with self.profile.phase("optimiser"):
                 self.prepared.engine.look_ahead(decay)
@@ -283,8 +283,9 @@ class Run:
         if train.patience is not None and since_best >= train.patience:
             return f"no better validation accuracy for {since_best} epochs"
         if train.max_minutes is not None:
-            spent = sum(row.seconds for row in rows)
-            if spent + spent / len(rows) > 60 * train.max_minutes:
+            growth, spent = Growth.of(train), sum(row.seconds for row in rows)
+            done, then = (growth.work(count / train.epochs) for count in (len(rows), len(rows) + 1))
+            if spent * then / done > 60 * train.max_minutes:
                 return f"the time budget of {train.max_minutes:g} minutes has no room for another epoch"
         return None
 

@@ -1,8 +1,9 @@
-"""The learning rate as a function of the step, so that a resumed run needs no state for it."""
+"""Learning rate and image size as functions of the step, so that a resumed run needs no state for them."""
 
 import math
+from dataclasses import dataclass
 
-from cnnlab.recipe.schema import OptimSection
+from cnnlab.recipe.schema import OptimSection, TrainSection
 
 ONE_CYCLE_RISE = 0.3
 ONE_CYCLE_START = 1 / 25
@@ -10,6 +11,8 @@ STEP_DROPS = (0.5, 0.75)
 TRIANGLE_START, TRIANGLE_PEAK, TRIANGLE_END = 0.2, 0.23, 0.07
 """lr · 0.2 at first, lr after 23 % of the steps, lr · 0.07 in the end."""
 LOOKAHEAD_DECAY = 0.95
+STEPS_OF_SCALE = 8
+"""Images grow by so many parts of their side at a time: by 4 pixels where they have 32."""
 
 
 def learning_rate(optim: OptimSection, step: int, steps: int, steps_per_epoch: int) -> float:
@@ -57,3 +60,62 @@ def lookahead_decay(every: int, done: int, steps: int) -> float | None:
     if not every or done % every:
         return None
     return LOOKAHEAD_DECAY**every * (done / steps) ** 3
+
+
+@dataclass(frozen=True)
+class Growth:
+    """The scale of training images over a run: small ones are cheap, and the first steps need no detail.
+
+    From `initial` in equal times by an eighth of the full side each, full from the part `full_from` of the steps on
+    (after Howard, DAWNBench 2018: "progressive resizing").
+    """
+
+    initial: float = 1.0
+    full_from: float = 0.0
+
+    @classmethod
+    def of(cls, train: TrainSection) -> "Growth":
+        """As `train.initial_scale` and `train.full_scale_from` say."""
+        return cls(train.initial_scale, train.full_scale_from)
+
+    @property
+    def _scales(self) -> list[float]:
+        """The scales below 1, ascending."""
+        count = math.ceil((1 - self.initial) * STEPS_OF_SCALE - 1e-9)
+        return [self.initial + number / STEPS_OF_SCALE for number in range(count)]
+
+    def scale(self, done: float) -> float:
+        """The scale when the part `done`, in [0, 1], of the steps is done."""
+        scales = self._scales
+        if not scales or done >= self.full_from:
+            return 1.0
+        return scales[int(done / self.full_from * len(scales))]
+
+    def size(self, full: tuple[int, int], done: float) -> tuple[int, int] | None:
+        """Height and width in pixels of images of size `full` then; None: full."""
+        size = _scaled(full, self.scale(done))
+        return None if size == full else size
+
+    def sizes(self, full: tuple[int, int]) -> list[tuple[int, int]]:
+        """Every size below `full` that occurs, smallest first."""
+        sizes = dict.fromkeys(_scaled(full, scale) for scale in self._scales) if self.full_from else {}
+        return [size for size in sizes if size != full]
+
+    def work(self, done: float) -> float:
+        """The part of a run's work that is over when the part `done` of the steps is: work goes with the pixels."""
+        return self._work(done) / self._work(1.0)
+
+    def epoch(self, epoch: int, epochs: int) -> float:
+        """The part of the work of all `epochs` that lies in `epoch` (from 1)."""
+        return self.work(epoch / epochs) - self.work((epoch - 1) / epochs)
+
+    def _work(self, done: float) -> float:
+        scales, work = self._scales, max(0.0, done - self.full_from)
+        for number, scale in enumerate(scales):
+            length = self.full_from / len(scales)
+            work += scale**2 * min(max(done - number * length, 0.0), length)
+        return work if scales else done
+
+
+def _scaled(full: tuple[int, int], scale: float) -> tuple[int, int]:
+    return max(1, round(full[0] * scale)), max(1, round(full[1] * scale))

@@ -6,6 +6,7 @@ from typing import Any
 from cnnlab.training.events import RunStarted
 from cnnlab.training.prepare import Prepared
 from cnnlab.training.saving import Progress
+from cnnlab.training.schedule import Growth
 
 
 def started(prepared: Prepared, run: Path, progress: Progress) -> RunStarted:
@@ -32,6 +33,7 @@ def started(prepared: Prepared, run: Path, progress: Progress) -> RunStarted:
         precision=prepared.engine.precision,
         threads=prepared.threads,
         rows=tuple(progress.rows),
+        growth=Growth.of(prepared.recipe.train),
     )
 
 

@@ -299,12 +299,12 @@ def test_strangers_names_are_literal_in_the_tables(own_world):
 
 
 def test_the_clock_judges_others_by_what_it_timed():
-    clock = Clock([100, 400], epochs=10)
+    clock = Clock([100, 400])
     assert clock.left([0, 1]) is None
-    clock.epoch(0, 2.0)
+    clock.epoch(0, 2.0, 0.1)
     assert clock.left([]) == 0
     assert clock.left([0]) == 20
     assert clock.left([1]) == 40  # four times the multiply-adds, twice the time
     assert clock.left([1], present=0, share=0.75) == 45
-    clock.epoch(1, 3.0)
+    clock.epoch(1, 3.0, 0.1)
     assert clock.left([1]) == 30

@@ -1,8 +1,11 @@
 """The PyTorch engine against plain PyTorch, step by step."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from cnnlab.recipe.schema import OptimSection, TrainSection
@@ -185,3 +188,18 @@ def test_a_faster_bias_is_decayed_as_far_as_the_weights_are():
     assert decay[id(norm.bias)] == pytest.approx(0.4)
     assert decay[id(norm.weight)] == 0.0
     assert decay[id(engine.net[0].weight)] == pytest.approx(0.4)
+
+
+def test_images_shrink_as_by_pillow_before_they_are_normalised():
+    seen = []
+    net = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 5))
+    net[0].register_forward_hook(lambda _, inputs, output: seen.append(inputs[0]))
+    engine = make_engine(net)
+    batch = batches(1)[0]
+    engine.step(replace(batch, size=(5, 6)), 0.1, StepKey(0, 1, 0))
+    expected = [
+        [np.asarray(Image.fromarray(image[..., c].astype(np.float32)).resize((6, 5), Image.Resampling.BILINEAR)) for c in range(3)]
+        for image in batch.images
+    ]
+    assert seen[0].numpy() == pytest.approx(normalised(np.array(expected).transpose(0, 2, 3, 1)).numpy(), abs=1e-5)
+    assert seen[0].is_contiguous(memory_format=torch.channels_last)

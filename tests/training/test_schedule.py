@@ -1,9 +1,9 @@
-"""Learning rates by step."""
+"""Learning rates and image sizes by step."""
 
 import pytest
 
-from cnnlab.recipe.schema import OptimSection
-from cnnlab.training.schedule import learning_rate, lookahead_decay
+from cnnlab.recipe.schema import OptimSection, TrainSection
+from cnnlab.training.schedule import Growth, learning_rate, lookahead_decay
 
 
 def rates(steps=100, per_epoch=10, **options):
@@ -63,3 +63,35 @@ def test_the_slow_average_keeps_more_and_more_and_all_in_the_end():
     assert decays[49] == pytest.approx(0.95**5 * (50 / 98) ** 3)
     assert decays[97] == 1.0
     assert lookahead_decay(0, 98, 98) is None
+
+
+def test_images_grow_by_eighths_in_equal_times_and_are_full_in_the_end():
+    growth = Growth.of(TrainSection(initial_scale=0.625, full_scale_from=0.75))
+    sizes = [growth.size((32, 48), step / 100) for step in range(100)]
+    assert sizes == [(20, 30)] * 25 + [(24, 36)] * 25 + [(28, 42)] * 25 + [None] * 25
+    assert growth.sizes((32, 48)) == [(20, 30), (24, 36), (28, 42)]
+    between = Growth(0.7, 0.9)
+    assert [between.scale(done) for done in (0.0, 0.31, 0.61, 0.91)] == pytest.approx([0.7, 0.825, 0.95, 1.0])
+
+
+def test_images_are_full_from_the_start_unless_asked_for_otherwise():
+    growth = Growth.of(TrainSection())
+    assert {growth.size((32, 32), step / 10) for step in range(10)} == {None}
+    assert growth.sizes((32, 32)) == []
+    assert [growth.work(done) for done in (0.0, 0.25, 1.0)] == pytest.approx([0.0, 0.25, 1.0])
+
+
+def test_tiny_images_keep_a_pixel_and_a_size_that_rounds_to_the_full_one_is_full():
+    assert Growth(0.125, 0.5).size((3, 2), 0.0) == (1, 1)
+    assert Growth(0.875, 0.5).size((3, 3), 0.0) is None
+    assert Growth(0.875, 0.5).sizes((3, 3)) == []
+
+
+def test_work_goes_with_the_pixels():
+    growth = Growth(0.625, 0.75)
+    steps = 100_000
+    pixels = [growth.scale(step / steps) ** 2 for step in range(steps)]
+    for done in (0.1, 0.25, 0.6, 0.8, 1.0):
+        assert growth.work(done) == pytest.approx(sum(pixels[: round(done * steps)]) / sum(pixels), abs=1e-4)
+    assert sum(growth.epoch(epoch, 7) for epoch in range(1, 8)) == pytest.approx(1.0)
+    assert growth.epoch(1, 4) == pytest.approx(0.25 * 0.625**2 / (0.25 * (0.625**2 + 0.75**2 + 0.875**2 + 1)))

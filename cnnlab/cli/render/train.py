@@ -151,11 +151,13 @@ class TrainView:
 
     def _left(self, epochs_done: float) -> str:
         assert self.started is not None
-        done_here = epochs_done - (self.started.first_epoch - 1)
-        if done_here <= 0:
+        before, done = (
+            self.started.growth.work(epochs / self.started.epochs)
+            for epochs in (self.started.first_epoch - 1, epochs_done)
+        )
+        if done <= before:
             return "--:--"
-        seconds = (time.monotonic() - self.began) / done_here * (self.started.epochs - epochs_done)
-        return duration(seconds)
+        return duration((time.monotonic() - self.began) / (done - before) * (1 - done))
 
     def _table(self) -> Table:
         """The last epochs that fit, and the best one if it is older."""

@@ -35,6 +35,8 @@ class Batch:
     """mixup: λ, the share of a picture itself in the blend."""
     whole: int | None = None
     """Pictures of the step over all processes; None: as many as here."""
+    size: tuple[int, int] | None = None
+    """(height, width) in pixels to which the engine shrinks the images; None: they stay as they are."""
 
 
 @dataclass(frozen=True)

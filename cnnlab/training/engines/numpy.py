@@ -42,7 +42,11 @@ class NumpyEngine:
             raise UsageError(
                 f"the numpy engine has no precision {train.precision}", hint="Use --precision fp32 or fp64"
             )
-        own_defaults = (("train.lookahead", train.lookahead, 0), ("optim.norm_bias_lr", optim.norm_bias_lr, 1.0))
+        own_defaults = (
+            ("train.lookahead", train.lookahead, 0),
+            ("train.initial_scale", train.initial_scale, 1.0),
+            ("optim.norm_bias_lr", optim.norm_bias_lr, 1.0),
+        )
         for key, value, default in own_defaults:
             if value != default:
                 raise UsageError(

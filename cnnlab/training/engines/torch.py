@@ -69,7 +69,7 @@ class TorchEngine:
         self.waits = device.type != "cuda"
         self._forward: Any = _compiled(self.net) if train.compile else self.net
         if device.type == "cuda":
-            torch.backends.cudnn.benchmark = True  # every batch has the same shape
+            torch.backends.cudnn.benchmark = True  # batches have few shapes
         self.world = world
         self._sum = GradientSum(world, parameters) if world.size > 1 else None
         self._dropouts = [(name, layer) for name, layer in self.net.named_modules() if isinstance(layer, Dropout)]
@@ -96,7 +96,7 @@ class TorchEngine:
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["lr_factor"]
         with self.profile.phase("data"):
-            images, labels = self._to_device(batch.images), sent(batch.labels, self._device)
+            images, labels = self._to_device(batch.images, batch.size), sent(batch.labels, self._device)
             partners = None if batch.partners is None else sent(batch.partners, self._device)
             if partners is not None:
                 mine = images[: len(partners)]
@@ -215,11 +215,17 @@ class TorchEngine:
             load_tensors(self.slow, state, "slow.")
         self.updates = count_of_updates(state)
 
-    def _to_device(self, images: np.ndarray | Tensor) -> Tensor:
-        """(B, H, W, C) uint8 to normalised (B, C, H, W), channels_last: the layout it already has."""
+    def _to_device(self, images: np.ndarray | Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """(B, H, W, C) uint8 to normalised (B, C, H, W), channels_last: the layout it already has.
+
+        Images that are shrunk to `size` are smoothed first, as by Pillow's bilinear filter.
+        """
         there = images if isinstance(images, Tensor) else sent(images, self._device)
-        pixels = there.permute(0, 3, 1, 2)  # (B, C, H, W)
-        return pixels.to(self.dtype).sub_(self._mean).mul_(self._scale)
+        pixels = there.permute(0, 3, 1, 2).to(self.dtype)  # (B, C, H, W)
+        if size is not None:
+            pixels = F.interpolate(pixels, size, mode="bilinear", antialias=True)
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
+        return pixels.sub_(self._mean).mul_(self._scale)
 
     def _objective(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """The mean over the batch of what is optimised."""
