@@ -94,13 +94,19 @@ class TrainSection(Section):
 class OptimSection(Section):
     """The optimiser and its learning rate."""
 
-    name: Literal["sgd", "adam", "adamw"] = "adamw"
+    name: Literal["sgd", "adam", "adamw", "muon"] = "adamw"
+    """muon: the weights of all layers but the last by `muon_lr` and `muon_momentum` (Jordan 2024), what is left by SGD.
+    For nets whose layers batch normalisation follows."""
     lr: Annotated[float, Field(gt=0, le=1000)] = 1e-3
     """Learning rate at its highest."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Momentum of SGD; β₁ of Adam."""
     nesterov: bool = True
     """Nesterov's form of momentum (SGD)."""
+    muon_lr: Annotated[float, Field(gt=0, le=1000)] = 0.24
+    """Learning rate of Muon's weights, where `lr` is at its highest; the schedule is the same."""
+    muon_momentum: Annotated[float, Field(gt=0, lt=1)] = 0.6
+    """Momentum of Muon's weights, in Nesterov's form."""
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 5e-4
     """Decay of the weights; biases and normalisation parameters are left alone."""
     norm_bias_lr: Annotated[float, Field(gt=0, le=10_000)] = 1.0
@@ -135,4 +141,6 @@ class Recipe(Section):
             raise ValueError("train.label_smoothing goes with cross-entropy only")
         if self.optim.name == "sgd" and self.optim.nesterov and self.optim.momentum == 0:
             raise ValueError("optim.nesterov needs a momentum above 0; set optim.nesterov=false for plain SGD")
+        if self.optim.name == "muon" and self.optim.momentum == 0:
+            raise ValueError("optim.name=muon needs an optim.momentum above 0")
         return self

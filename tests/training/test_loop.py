@@ -89,6 +89,7 @@ def test_the_same_command_twice_gives_the_same_bits(train_digits):
         (CNN, ()),
         (CNN, ("optim.name=adam", "optim.lr=0.01", "train.ema=0.9")),
         (CNN, ("data.augment.mixup=0.2", "data.augment.cutout=2")),
+        (CNN, ("optim.name=muon", "optim.lr=0.05")),
         ("fast:width=2,whiten_bias_epochs=1", ("train.batch_size=256", "train.lookahead=2", "data.augment.flip=true")),
         ("resnet:depth=8,width=2", ("train.batch_size=256", "train.initial_scale=0.5", "train.full_scale_from=0.7")),
     ],

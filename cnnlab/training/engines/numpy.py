@@ -52,6 +52,8 @@ class NumpyEngine:
                 raise UsageError(
                     f"the numpy engine has no {key}, received {value}", hint=f"Leave it out: --set {key}={default:g}"
                 )
+        if optim.name == "muon":
+            raise UsageError("the numpy engine has no optim.name=muon", hint="Use sgd, adam or adamw")
         self.train, self.precision = train, _PRECISIONS[train.precision]
         self.dtype = np.dtype(np.float64 if self.precision == "fp64" else np.float32)
         self.net = mirror(net, self.dtype)

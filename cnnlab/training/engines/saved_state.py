@@ -38,7 +38,7 @@ def optimizer_state(
         CheckpointError: a tensor that belongs to no training of this recipe, or one that is missing.
     """
     of_sgd = {"momentum_buffer"} if optim.momentum else set()
-    keys = of_sgd if optim.name == "sgd" else {"step", "exp_avg", "exp_avg_sq"}
+    keys = of_sgd if optim.name in ("sgd", "muon") else {"step", "exp_avg", "exp_avg_sq"}
     found: dict[str, dict[str, np.ndarray]] = {name: {} for name in parameters}
     for full, array in state.items():
         if full == "updates" or full.startswith(("model.", "ema.", "slow.")):

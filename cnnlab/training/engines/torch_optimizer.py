@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from cnnlab.recipe.schema import OptimSection
+from cnnlab.training.engines.muon import Muon
 
 
 def make_optimizer(net: nn.Module, optim: OptimSection, device: torch.device) -> torch.optim.Optimizer:
-    """SGD, Adam or AdamW; weight decay acts on weights alone, not on biases and normalisation parameters.
+    """SGD, Adam, AdamW or Muon; weight decay acts on weights alone, not on biases and normalisation parameters.
 
     With `norm_bias_lr`, the biases of batch normalisation are a group of their own, whose `lr_factor` it is.
 
@@ -21,7 +22,9 @@ def make_optimizer(net: nn.Module, optim: OptimSection, device: torch.device) ->
     trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
     faster = _norm_biases(net) if optim.norm_bias_lr != 1 else []
     taken = set(map(id, faster))
-    decayed = [parameter for parameter in trained if parameter.dim() > 1]
+    weights = [parameter for parameter in trained if parameter.dim() > 1]
+    turned = weights[:-1] if optim.name == "muon" else []
+    decayed = weights[len(turned) :]
     others = [parameter for parameter in trained if parameter.dim() <= 1 and id(parameter) not in taken]
     factor = optim.norm_bias_lr
     groups: list[dict[str, Any]] = [
@@ -33,12 +36,16 @@ def make_optimizer(net: nn.Module, optim: OptimSection, device: torch.device) ->
         )
         if parameters
     ]
+    if turned:
+        factor = optim.muon_lr / optim.lr
+        groups.append({"params": turned, "lr_factor": factor, "momentum": optim.muon_momentum, "orthogonal": True})
     fused = device.type in ("cpu", "cuda") or None
     with _without_the_compiler():
-        if optim.name == "sgd":
-            return torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum, nesterov=optim.nesterov, fused=fused)
-        kind = torch.optim.Adam if optim.name == "adam" else torch.optim.AdamW
-        return kind(groups, lr=optim.lr, betas=(optim.momentum, 0.999), fused=fused)
+        if optim.name in ("sgd", "muon"):
+            kind = Muon if turned else torch.optim.SGD
+            return kind(groups, lr=optim.lr, momentum=optim.momentum, nesterov=optim.nesterov, fused=fused)
+        adam = torch.optim.Adam if optim.name == "adam" else torch.optim.AdamW
+        return adam(groups, lr=optim.lr, betas=(optim.momentum, 0.999), fused=fused)
 
 
 def _norm_biases(net: nn.Module) -> list[nn.Parameter]:

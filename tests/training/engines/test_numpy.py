@@ -105,6 +105,8 @@ def test_what_the_engine_lacks_is_refused_by_name():
         engines("resnet:depth=8,width=2", "train.initial_scale=0.5")
     with pytest.raises(UsageError, match=r"no optim\.norm_bias_lr, received 64"):
         engines("cnn:width=2", "optim.norm_bias_lr=64.0")
+    with pytest.raises(UsageError, match=r"no optim\.name=muon"):
+        engines("cnn:width=2", "optim.name=muon")
     with pytest.raises(UsageError, match="no device cuda; it computes on the CPU"):
         engines("cnn:width=2", device="cuda", names=("numpy",))
 
