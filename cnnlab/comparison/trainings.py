@@ -14,7 +14,7 @@ from cnnlab.training import events as training
 from cnnlab.training.loop import resume, train
 from cnnlab.training.prepare import divide
 from cnnlab.training.run_folder import EpochRow, RunFolder, read_json
-from cnnlab.training.schedule import Growth
+from cnnlab.training.schedule import FULL_SIZE, Growth
 from cnnlab.training.settings import Settings
 
 
@@ -99,7 +99,7 @@ class _Watch:
     folder: RunFolder
     steps: int = 1
     epochs: int = 1
-    growth: Growth = Growth()
+    growth: Growth = FULL_SIZE
     waiting: list[int] = field(default_factory=list)
 
     def tell(self, event: training.Event) -> None:

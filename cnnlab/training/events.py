@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnlab.training.run_folder import EpochRow
-from cnnlab.training.schedule import Growth
+from cnnlab.training.schedule import FULL_SIZE, Growth
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class RunStarted:
     threads: int
     rows: tuple[EpochRow, ...]
     """What a resumed run had done before."""
-    growth: Growth = Growth()
+    growth: Growth = FULL_SIZE
     """Of the images, hence of the time that an epoch takes."""
 
 

@@ -117,5 +117,9 @@ class Growth:
         return work if scales else done
 
 
+FULL_SIZE = Growth()
+"""Images that do not grow."""
+
+
 def _scaled(full: tuple[int, int], scale: float) -> tuple[int, int]:
     return max(1, round(full[0] * scale)), max(1, round(full[1] * scale))
