@@ -16,7 +16,7 @@ class Clock:
         self.timed[contestant] = spent + seconds, done + part
 
     def left(self, waiting: Sequence[int], present: int | None = None, share: float = 0.0) -> float | None:
-        """Seconds for the runs of the contestants `waiting` and the rest of the present run, of which `share` is done."""
+        """Seconds for the runs of the contestants `waiting` and the rest of the present run, `share` of it done."""
         if not self.timed:
             return None
         seconds = sum(self._run(contestant) for contestant in waiting)
