@@ -10,6 +10,7 @@ from cnnlab.recipe.layers import KeyPath, Layers, dotted
 from cnnlab.text import as_written, cut, nearest
 
 _SHOWN_FAULTS = 20
+_VALID = "; valid: "
 
 
 def without_none(values: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
@@ -37,8 +38,18 @@ def _admits_none(annotation: Any) -> bool:
 def explain_all(layers: Layers, prefix: KeyPath, error: ValidationError, model: type[BaseModel]) -> list[str]:
     """The faults of a section that lies at `prefix`, one a line; of very many the first."""
     every = error.errors(include_url=False, include_context=False)
-    lines = [explain(layers, prefix, details, model) for details in every[:_SHOWN_FAULTS]]
+    lines = _once([explain(layers, prefix, details, model) for details in every[:_SHOWN_FAULTS]])
     return lines + [f"and {len(every) - _SHOWN_FAULTS:,} more"] * (len(every) > _SHOWN_FAULTS)
+
+
+def _once(lines: list[str]) -> list[str]:
+    """The lines; what is valid in a section is said by the first that tells of it."""
+    parts = [line.rpartition(_VALID) for line in lines]
+    told = [valid for _, _, valid in parts]
+    return [
+        text if text and valid in told[:number] else text + separator + valid
+        for number, (text, separator, valid) in enumerate(parts)
+    ]
 
 
 def explain(layers: Layers, prefix: KeyPath, details: ErrorDetails, model: type[BaseModel]) -> str:
@@ -52,7 +63,7 @@ def explain(layers: Layers, prefix: KeyPath, details: ErrorDetails, model: type[
     if details["type"] == "extra_forbidden":
         near = nearest(str(path[-1]), _keys_beside(path, model, len(prefix)))
         advice = f"; did you mean {' or '.join(near)}?" if near else ""
-        valid = "" if near else f"; valid: {', '.join(_keys_beside(path, model, len(prefix)))}"
+        valid = "" if near else f"{_VALID}{', '.join(_keys_beside(path, model, len(prefix)))}"
         return f"{place}unknown key {cut(dotted(path))}{advice}{valid}"
     if not key or (details["type"] == "value_error" and not details["loc"]):
         return f"{place}{details['msg'].removeprefix('Value error, ')}"

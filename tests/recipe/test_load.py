@@ -132,3 +132,13 @@ def test_a_value_set_for_a_whole_section_is_blamed_on_the_command_line_not_on_th
     with pytest.raises(RecipeError) as caught:
         resolve(recipe="cnn", settings=["train=3"])
     assert caught.value.message == "--set: train: expected a section, received 3"
+
+
+def test_the_valid_keys_of_a_section_are_said_once():
+    with pytest.raises(RecipeError) as caught:
+        resolve(settings=["train.k0=1", "train.k1=1", "optim.k2=1"])
+    first, second, third = caught.value.message.splitlines()
+    assert "; valid: epochs, " in first
+    assert "unknown key train.k1" in second
+    assert "valid" not in second
+    assert "; valid: name, lr, " in third

@@ -216,6 +216,32 @@ def test_early_stopping_and_time_budget_say_why(train_digits):
     assert len(budget.rows) == 1
 
 
+def test_the_time_budget_counts_the_work_of_larger_images(train_digits):
+    """A tenth of a minute after each epoch: the small images of the first epochs are no measure of the last."""
+    told = []
+
+    def slow(event):
+        if isinstance(event, EpochDone):
+            object.__setattr__(event.row, "seconds", 6.0)
+            told.append(event.row.epoch)
+
+    options = ("train.max_minutes=0.35", "train.initial_scale=0.5", "train.full_scale_from=0.8")
+    growing = train_digits("resnet:depth=8,width=2", *options, epochs=10, tell=slow, name="growing")
+    assert "time budget" in str(growing.reason)
+    steady = train_digits("resnet:depth=8,width=2", options[0], epochs=10, tell=slow, name="steady")
+    assert len(steady.rows) == 3
+    assert len(growing.rows) == 2
+
+
+def test_images_do_not_grow_for_a_net_that_takes_one_size(train_digits):
+    with pytest.raises(
+        RecipeError, match=r"train\.initial_scale is 0\.5, but mlp takes no images of 4x4 pixels"
+    ) as caught:
+        train_digits("mlp:depth=1,width=4", "train.initial_scale=0.5")
+    assert "--set train.initial_scale=1" in str(caught.value.hint)
+    assert not Path("runs").exists()
+
+
 def test_a_loss_that_is_not_finite_stops_with_a_numeric_error(train_digits):
     with pytest.raises(NumericError, match=r"epoch \d+, step \d+") as caught:
         train_digits(
