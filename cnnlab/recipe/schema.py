@@ -76,7 +76,8 @@ class TrainSection(Section):
     training ends with (Zhang et al. 2019; Jordan 2024); 0: never."""
     initial_scale: Annotated[float, Field(ge=0.125, le=1)] = 1.0
     """Side of the training images in the first steps, as a part of their own: small images cost less, and nets learn
-    the coarse first. It grows by eighths in equal times. For nets that take any size; 1: full from the start."""
+    the coarse first. It grows by eighths in equal times, from 16 pixels at least. For nets that take any size; 1: full
+    from the start."""
     full_scale_from: Annotated[float, Field(gt=0, lt=1)] = 0.8
     """Part of the steps after which the images have their full size, where `initial_scale` is below 1."""
     patience: Count | None = None

@@ -11,6 +11,8 @@ STEP_DROPS = (0.5, 0.75)
 TRIANGLE_START, TRIANGLE_PEAK, TRIANGLE_END = 0.2, 0.23, 0.07
 """lr · 0.2 at first, lr after 23 % of the steps, lr · 0.07 in the end."""
 LOOKAHEAD_DECAY = 0.95
+LEAST_SIDE = 16
+"""Smaller images are cheap as they are, and some nets would pool them to nothing."""
 STEPS_OF_SCALE = 8
 """Images grow by so many parts of their side at a time: by 4 pixels where they have 32."""
 
@@ -122,4 +124,6 @@ FULL_SIZE = Growth()
 
 
 def _scaled(full: tuple[int, int], scale: float) -> tuple[int, int]:
-    return max(1, round(full[0] * scale)), max(1, round(full[1] * scale))
+    """The size at a scale: no side is shrunk below `LEAST_SIDE` pixels."""
+    scale = max(scale, min(1.0, LEAST_SIDE / min(full)))
+    return round(full[0] * scale), round(full[1] * scale)

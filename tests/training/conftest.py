@@ -23,3 +23,9 @@ def train_digits(own_world: Path):
         return train(recipe, Settings(**settings), tell)
 
     return run
+
+
+@pytest.fixture
+def small_images_shrink(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let digits of 8x8 pixels begin at 4x4, where training spares such small ones."""
+    monkeypatch.setattr("cnnlab.training.schedule.LEAST_SIDE", 4)

@@ -94,7 +94,7 @@ def test_the_same_command_twice_gives_the_same_bits(train_digits):
         ("resnet:depth=8,width=2", ("train.batch_size=256", "train.initial_scale=0.5", "train.full_scale_from=0.7")),
     ],
 )
-def test_a_stopped_run_ends_like_one_that_was_not(train_digits, net, options):
+def test_a_stopped_run_ends_like_one_that_was_not(train_digits, small_images_shrink, net, options):
     """Stop after the second of four epochs, as a kill would, and go on."""
     whole = train_digits(net, *options, epochs=4, name="whole", gradients=True).run
 
@@ -216,7 +216,7 @@ def test_early_stopping_and_time_budget_say_why(train_digits):
     assert len(budget.rows) == 1
 
 
-def test_the_time_budget_counts_the_work_of_larger_images(train_digits):
+def test_the_time_budget_counts_the_work_of_larger_images(train_digits, small_images_shrink):
     """A tenth of a minute after each epoch: the small images of the first epochs are no measure of the last."""
     told = []
 
@@ -233,7 +233,7 @@ def test_the_time_budget_counts_the_work_of_larger_images(train_digits):
     assert len(growing.rows) == 2
 
 
-def test_images_do_not_grow_for_a_net_that_takes_one_size(train_digits):
+def test_images_do_not_grow_for_a_net_that_takes_one_size(train_digits, small_images_shrink):
     with pytest.raises(
         RecipeError, match=r"train\.initial_scale is 0\.5, but mlp takes no images of 4x4 pixels"
     ) as caught:

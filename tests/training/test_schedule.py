@@ -81,10 +81,12 @@ def test_images_are_full_from_the_start_unless_asked_for_otherwise():
     assert [growth.work(done) for done in (0.0, 0.25, 1.0)] == pytest.approx([0.0, 0.25, 1.0])
 
 
-def test_tiny_images_keep_a_pixel_and_a_size_that_rounds_to_the_full_one_is_full():
-    assert Growth(0.125, 0.5).size((3, 2), 0.0) == (1, 1)
-    assert Growth(0.875, 0.5).size((3, 3), 0.0) is None
-    assert Growth(0.875, 0.5).sizes((3, 3)) == []
+def test_no_side_shrinks_below_16_pixels():
+    growth = Growth(0.25, 0.6)
+    assert growth.sizes((28, 42)) == [(16, 24), (18, 26), (21, 32), (24, 37)]
+    assert growth.size((28, 42), 0.0) == growth.size((28, 42), 0.25) == (16, 24)
+    assert growth.size((8, 8), 0.0) is None
+    assert growth.sizes((16, 20)) == []
 
 
 def test_work_goes_with_the_pixels():
