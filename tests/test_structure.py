@@ -87,7 +87,8 @@ def test_the_core_never_prints_and_never_exits():
                 assert called not in ("print", "sys.exit", "exit", "quit", "os._exit"), f"{file}: {called}"
 
 
-def test_training_digits_reaches_its_first_step_without_what_it_does_not_need():
+@pytest.mark.parametrize("optimiser", ["sgd", "muon", "adamw"])
+def test_training_digits_reaches_its_first_step_without_what_it_does_not_need(optimiser):
     code = (
         "import sys\n"
         "from cnnlab.training import loop\n"
@@ -99,7 +100,8 @@ def test_training_digits_reaches_its_first_step_without_what_it_does_not_need():
         "    if isinstance(event, StepDone):\n"
         "        heavy = {'sklearn', 'matplotlib', 'torchvision', 'scipy', 'PIL', 'torch._dynamo'} & set(sys.modules)\n"
         "        sys.exit(f'imported: {heavy}' if heavy else 0)\n"
-        "loop.train(resolve(arch=parse_spec('cnn:width=4'), flags={'--data': 'digits'}), Settings(), tell)\n"
+        f"net, settings = parse_spec('cnn:width=4'), ['optim.name={optimiser}']\n"
+        "loop.train(resolve(arch=net, settings=settings, flags={'--data': 'digits'}), Settings(), tell)\n"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stderr

@@ -17,7 +17,7 @@ from cnnlab.backprop.flatten import Flatten
 from cnnlab.backprop.layer import Layer, float_dtype
 from cnnlab.backprop.linear import Linear
 from cnnlab.backprop.normalization import BatchNorm1d, BatchNorm2d
-from cnnlab.backprop.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from cnnlab.backprop.pooling import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d
 from cnnlab.errors import UsageError
 
 
@@ -104,6 +104,7 @@ MIRRORED: dict[str, Callable[[Any], Layer]] = {
     "AvgPool2d": lambda module: AvgPool2d(
         module.kernel_size, module.stride, module.padding, count_include_pad=module.count_include_pad
     ),
+    "AdaptiveMaxPool2d": lambda module: AdaptiveMaxPool2d(module.output_size),
     "AdaptiveAvgPool2d": lambda module: AdaptiveAvgPool2d(module.output_size),
     "BatchNorm1d": _batch_norm(BatchNorm1d),
     "BatchNorm2d": _batch_norm(BatchNorm2d),

@@ -16,6 +16,10 @@ class ParameterGroup(TypedDict, total=False):
     params: Sequence[Parameter]
     lr: float
     weight_decay: float
+    momentum: float
+    """Of `Muon`'s orthogonal groups."""
+    orthogonal: bool
+    """Whether `Muon` makes the updates of this group orthogonal."""
 
 
 class Optimizer:
@@ -78,6 +82,47 @@ class SGD(Optimizer):
             velocity = state["momentum_buffer"]
             grad = grad + self.momentum * velocity if self.nesterov else velocity
         value -= group["lr"] * grad
+
+
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+"""a, b, c of the quintic a·σ + b·σ³ + c·σ⁵, chosen by Jordan (2024) to be steep at 0 and near 1 elsewhere."""
+NEWTON_SCHULZ_STEPS = 3
+"""Singular values then lie within about 0.7 and 1.2 for most gradients, which is enough."""
+
+
+class Muon(SGD):
+    """For orthogonal groups v := μ v + g;  W := √K W / ‖W‖ − α O(g + μ v), O making orthogonal; SGD for the others.
+
+    Each weight W (K, …) of such a group is taken as the matrix (K, inputs of a kernel). It is held at the norm √K, so
+    that its kernels have length 1 on average and the learning rate means the same angle in every layer. Meant for
+    layers that batch normalisation follows: their outputs do not depend on that norm (Jordan 2024).
+    """
+
+    def _update(self, value: Array, grad: Array, group: dict[str, Any], state: dict[str, Any]) -> None:
+        if not group.get("orthogonal"):
+            super()._update(value, grad, group, state)
+            return
+        velocity = state.setdefault("momentum_buffer", np.zeros_like(value))
+        velocity *= group["momentum"]
+        velocity += grad
+        update = orthogonal((grad + group["momentum"] * velocity).reshape(len(value), -1))
+        value *= math.sqrt(len(value)) / np.linalg.norm(value)
+        value -= group["lr"] * update.reshape(value.shape)
+
+
+def orthogonal(matrix: Array) -> Array:
+    """A matrix with the singular vectors of `matrix` and singular values near 1, by Newton-Schulz iterations.
+
+    X := a X + (b X Xᵀ + c (X Xᵀ)²) X from X = M / ‖M‖ on. (m, n) to (m, n); what is small against the largest singular
+    value stays small.
+    """
+    a, b, c = NEWTON_SCHULZ
+    x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+    x = x / (np.linalg.norm(x) + 1e-7)
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        square = x @ x.T
+        x = a * x + (b * square + c * square @ square) @ x
+    return x.T if matrix.shape[0] > matrix.shape[1] else x
 
 
 class Adam(Optimizer):

@@ -163,17 +163,44 @@ class AvgPool2d(_Pool2d):
         return np.sum(counts, axis=0, dtype=x.dtype)
 
 
-class AdaptiveAvgPool2d(Layer):
-    """z = the mean of each map; only an output of 1×1 is there."""
+class _GlobalPool2d(Layer):
+    """Pooling of whole maps; only an output of 1×1 is there."""
 
     def __init__(self, output_size: int | tuple[int, int]) -> None:
         super().__init__()
         if output_size not in (1, (1, 1), [1, 1]):
-            raise UsageError(f"AdaptiveAvgPool2d: only an output_size of 1 is supported, received {output_size!r}")
+            name = type(self).__name__
+            raise UsageError(f"{name}: only an output_size of 1 is supported, received {output_size!r}")
         self.output_size = 1
 
     def _describe(self) -> str:
         return "1"
+
+
+class AdaptiveMaxPool2d(_GlobalPool2d):
+    """z = the greatest of each map; ties go to the first in row-major order, as in torch."""
+
+    def forward(self, x: Array) -> Array:
+        """z[n,c] = max_{i,j} x[n,c,i,j]. (N, C, H, W) → (N, C, 1, 1)."""
+        self._accept(x, "N", "C", "H", "W")
+        maps = x.reshape(*x.shape[:2], -1)  # (N, C, H·W)
+        winner = maps.argmax(axis=2, keepdims=True)
+        return self._keep(np.take_along_axis(maps, winner, axis=2)[..., None], x.shape, winner)
+
+    def backward(self, delta: Array) -> Array:
+        """δ goes to the element of the map that was the greatest, and to no other.
+
+        Scalar: ∂J/∂x[n,c,i,j] = δ[n,c] where (i,j) is the place of the first greatest of the map, 0 elsewhere
+        Vector: ∂J/∂x = place_{argmax}(δ)
+        """
+        shape, winner = self._recall(delta)
+        below = np.zeros((*shape[:2], shape[2] * shape[3]), delta.dtype)
+        np.put_along_axis(below, winner, delta[..., 0], axis=2)
+        return below.reshape(shape)
+
+
+class AdaptiveAvgPool2d(_GlobalPool2d):
+    """z = the mean of each map."""
 
     def forward(self, x: Array) -> Array:
         """z[n,c] = 1/(H·W) · Σ_{i,j} x[n,c,i,j]. (N, C, H, W) → (N, C, 1, 1)."""

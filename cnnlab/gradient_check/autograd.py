@@ -69,6 +69,8 @@ def _module(layer: Any) -> nn.Module:
             )
         case backprop.MaxPool2d():
             return nn.MaxPool2d(layer.kernel_size, layer.stride, layer.padding)
+        case backprop.AdaptiveMaxPool2d():
+            return nn.AdaptiveMaxPool2d(layer.output_size)
         case backprop.AdaptiveAvgPool2d():
             return nn.AdaptiveAvgPool2d(layer.output_size)
         case backprop.BatchNorm1d():

@@ -136,6 +136,12 @@ _GLOBAL_POOLING = (
     _case("batch of 1, one channel, one element", _normal(1, 1, 1, 1), 1),
 )
 
+_GLOBAL_MAX_POOLING = (
+    *_GLOBAL_POOLING,
+    _case("below zero", lambda rng: _spread(2, 2, 4, 5)(rng) - 3, 1),
+    _case("ties", _integers(3, 2, 4, 5), 1),
+)
+
 _ACTIVATION = (
     _case("a batch of rows", _normal(4, 6)),
     _case("a batch of maps", _normal(2, 3, 4, 5)),
@@ -254,6 +260,7 @@ CASES: dict[str, tuple[Case, ...]] = {
     "Conv2d": _CONV,
     "MaxPool2d": _MAX_POOLING,
     "AvgPool2d": _AVG_POOLING,
+    "AdaptiveMaxPool2d": _GLOBAL_MAX_POOLING,
     "AdaptiveAvgPool2d": _GLOBAL_POOLING,
     "ReLU": _ACTIVATION,
     "Sigmoid": _ACTIVATION,

@@ -175,6 +175,13 @@ def _max_pool(name: str) -> Worked:
     return Worked({"x": X, "δ": delta}, {"z": _map(z), "∂J/∂x": _map(grads["input"])}, lines)
 
 
+def _global_max_pool(name: str) -> Worked:
+    delta = np.array([[1.8]])
+    z, _, grads = _run(backprop.AdaptiveMaxPool2d(1), X.reshape(1, 1, 3, 3), delta)
+    lines = ["x[1,1] = 3 is the greatest of the map: ∂J/∂x[1,1] = δ = 1.8; every other element gets 0"]
+    return Worked({"x": X, "δ": delta}, {"z": _map(z), "∂J/∂x": _map(grads["input"])}, lines)
+
+
 def _avg_pool(name: str) -> Worked:
     delta = np.array([[1.0, 2.0], [-1.0, 4.0]])
     z, _, grads = _run(backprop.AvgPool2d(2, stride=1), X.reshape(1, 1, 3, 3), delta)
@@ -298,6 +305,7 @@ EXAMPLES: dict[str, Callable[[str], Worked]] = {
     "Conv2d": _conv,
     "MaxPool2d": _max_pool,
     "AvgPool2d": _avg_pool,
+    "AdaptiveMaxPool2d": _global_max_pool,
     "AdaptiveAvgPool2d": _global_pool,
     **dict.fromkeys(("ReLU", "Sigmoid", "Tanh", "GELU", "SiLU", "Identity"), _activation),
     "Flatten": _flatten,

@@ -3,6 +3,7 @@
 from torch import nn
 
 from cnnlab.models.layers import (
+    GLOBAL_POOLS,
     POOLS,
     Dropout,
     activation,
@@ -41,6 +42,9 @@ def build(options: CnnOptions, in_channels: int, num_classes: int, image_size: t
             layers[f"norm{index}"] = batch_norm(out_channels, options.norm)
             layers[f"act{index}"] = activation(options.activation)
             channels = out_channels
+    if options.head != "flatten":
+        layers["pool"] = GLOBAL_POOLS[options.head](1)
+        height, width = 1, 1
     layers["flatten"] = nn.Flatten()
     layers["dropout"] = Dropout(options.dropout) if options.dropout else None
     layers["fc"] = nn.Linear(channels * height * width, num_classes)

@@ -25,6 +25,7 @@ ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
 }
 RELU_FAMILY = frozenset({"relu", "gelu", "silu"})
 POOLS: Mapping[str, Callable[[int], nn.Module]] = {"max": nn.MaxPool2d, "mean": nn.AvgPool2d}
+GLOBAL_POOLS: Mapping[str, Callable[[int], nn.Module]] = {"max": nn.AdaptiveMaxPool2d, "mean": nn.AdaptiveAvgPool2d}
 
 
 class Residual(nn.Module):

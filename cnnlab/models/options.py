@@ -11,6 +11,7 @@ Activation = Literal["relu", "sigmoid", "tanh", "gelu", "silu", "identity"]
 Initialisation = Literal["auto", "torch", "xavier", "he"]
 Norm = Literal["batch", "none"]
 Pool = Literal["max", "mean"]
+Head = Literal["flatten", "max", "mean"]
 Units = Annotated[int, Field(ge=1, le=65_536)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
@@ -72,6 +73,9 @@ class CnnOptions(OwnOptions):
     """Batch normalisation after each convolution, or none."""
     pool: Pool = "max"
     """Pooling: the largest (max) or the mean of each 2×2 window."""
+    head: Head = "flatten"
+    """What the fully connected layer sees of the last maps: all (flatten), or the largest (max) or mean of each: few
+    weights, and images of any size fit (global pooling; Lin et al. 2014)."""
     dropout: Probability = 0.0
     """Probability of dropping an input of the fully connected layer."""
 

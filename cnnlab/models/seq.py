@@ -170,6 +170,7 @@ _LAYERS: Mapping[str, Callable[[dict[str, Any], Shape, str], nn.Module]] = {
     "linear": _linear,
     "max-pool": _pool("max-pool", nn.MaxPool2d),
     "mean-pool": _pool("mean-pool", nn.AvgPool2d),
+    "global-max-pool": lambda arguments, shape, where: nn.AdaptiveMaxPool2d(1),
     "global-mean-pool": lambda arguments, shape, where: nn.AdaptiveAvgPool2d(1),
     "batch-norm": _batch_norm,
     "dropout": _dropout,

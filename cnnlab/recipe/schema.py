@@ -76,8 +76,8 @@ class TrainSection(Section):
     training ends with (Zhang et al. 2019; Jordan 2024); 0: never."""
     initial_scale: Annotated[float, Field(ge=0.125, le=1)] = 1.0
     """Side of the training images in the first steps, as a part of their own: small images cost less, and nets learn
-    the coarse first. It grows by eighths in equal times, from 16 pixels at least. For nets that take any size; 1: full
-    from the start."""
+    the coarse first. It grows by eighths in equal times. Raised where a side would have fewer than 16 pixels. For nets
+    that take any size; 1: full from the start."""
     full_scale_from: Annotated[float, Field(gt=0, lt=1)] = 0.8
     """Part of the steps after which the images have their full size, where `initial_scale` is below 1."""
     patience: Count | None = None
@@ -113,8 +113,9 @@ class OptimSection(Section):
     norm_bias_lr: Annotated[float, Field(gt=0, le=10_000)] = 1.0
     """Learning rate of the biases of batch normalisation, as a multiple of `lr`. At 1 they are not decayed; otherwise
     their weight decay is divided by it."""
-    schedule: Literal["constant", "step", "cosine", "one-cycle", "triangle"] = "one-cycle"
-    """step: a tenth after half and after three quarters of the steps; see cnnlab/training/schedule.py."""
+    schedule: Literal["constant", "step", "cosine", "linear", "one-cycle", "triangle"] = "one-cycle"
+    """step: a tenth after half and after three quarters of the steps; linear: straight to 0; see
+    cnnlab/training/schedule.py."""
     warmup: Annotated[float, Field(ge=0)] | None = None
     """Epochs of linear rise at the start; none: no rise, or under one-cycle 30 % of the run."""
 

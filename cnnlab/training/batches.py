@@ -40,7 +40,7 @@ class Batches:
             mirrored = None if turns is None else turns[indices]
             moves = draw(image_size, indices, augmentation, rng, None if len(mine) == size else mine, mirrored)
             small = growth.size(image_size, ((epoch - 1) * self.prepared.steps_per_epoch + step) / steps)
-            yield Batch(self.pick(moves), train.labels[moves.indices], partners, share, size, small)
+            yield Batch(self.pick(moves), train.labels[moves.indices], partners, share, whole=size, size=small)
 
 
 def with_partners(rows: np.ndarray, partners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,7 @@ from cnnlab.recipe.schema import Recipe
 from cnnlab.text import printable
 from cnnlab.training.engines.base import Engine
 from cnnlab.training.events import Event, Loading, Notice
-from cnnlab.training.schedule import Growth
+from cnnlab.training.schedule import Growth, initial_scale
 from cnnlab.training.settings import EngineName, Settings
 from cnnlab.training.tensorboard import require_tensorboard
 from cnnlab.training.world import ALONE, World
@@ -252,7 +252,7 @@ def _set_threads(recipe: Recipe, engine: EngineName, world: World) -> int:
 
 
 def resolve_for(recipe: Recipe, data: DataSet, train_images: int) -> Recipe:
-    """A run's recipe: written out is what depends on the data: name, `auto`, epochs for the least number of steps."""
+    """A run's recipe: written out is what depends on the data: name, `auto`, epochs for least steps, least scale."""
     height, width, _ = data.image_shape
     augment, train = recipe.data.augment, recipe.train
     if train.batch_size > train_images:
@@ -270,7 +270,9 @@ def resolve_for(recipe: Recipe, data: DataSet, train_images: int) -> Recipe:
             "data": recipe.data.model_copy(
                 update={"name": name, "augment": augment.model_copy(update={"crop": crop, "flip": flip})}
             ),
-            "train": train.model_copy(update={"epochs": epochs, "min_steps": 0}),
+            "train": train.model_copy(
+                update={"epochs": epochs, "min_steps": 0, "initial_scale": initial_scale(train, (height, width))}
+            ),
         }
     )
 

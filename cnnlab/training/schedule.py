@@ -21,10 +21,10 @@ def learning_rate(optim: OptimSection, step: int, steps: int, steps_per_epoch: i
     """The learning rate of step `step` (from 0) of `steps`.
 
     constant: lr. step: lr, a tenth of it after half, a hundredth after three quarters of the steps (He et al. 2016).
-    cosine: lr · ½ (1 + cos π t) from 1 to 0 (Loshchilov and Hutter 2017). one-cycle: a linear rise from lr / 25 over
-    the first 30 %, then the cosine's fall to 0 (Smith and Topin 2019). `warmup` epochs of linear rise from lr /
-    (steps of warm-up) come first; under one-cycle they set the length of its rise. triangle: straight from lr / 5 to
-    lr after 23 % of the steps, and straight down to 0.07 · lr (Jordan 2024).
+    linear: straight from lr to 0. cosine: lr · ½ (1 + cos π t) from 1 to 0 (Loshchilov and Hutter 2017). one-cycle: a
+    linear rise from lr / 25 over the first 30 %, then the cosine's fall to 0 (Smith and Topin 2019). `warmup` epochs of
+    linear rise from lr / (steps of warm-up) come first; under one-cycle they set the length of its rise. triangle:
+    straight from lr / 5 to lr after 23 % of the steps, and straight down to 0.07 · lr (Jordan 2024).
     """
     if optim.schedule == "triangle":
         peak = TRIANGLE_PEAK * steps
@@ -44,6 +44,8 @@ def learning_rate(optim: OptimSection, step: int, steps: int, steps_per_epoch: i
         return optim.lr
     if optim.schedule == "step":
         return optim.lr * 0.1 ** sum(step >= drop * steps for drop in STEP_DROPS)
+    if optim.schedule == "linear":
+        return optim.lr * (1 - progress)
     return optim.lr * 0.5 * (1 + math.cos(math.pi * progress))
 
 
@@ -81,17 +83,15 @@ class Growth:
         return cls(train.initial_scale, train.full_scale_from)
 
     @property
-    def _scales(self) -> list[float]:
-        """The scales below 1, ascending."""
+    def _pieces(self) -> list[tuple[float, float]]:
+        """The part of the steps from which on each scale holds, and the scale, ascending; the last is 1."""
         count = math.ceil((1 - self.initial) * STEPS_OF_SCALE - 1e-9)
-        return [self.initial + number / STEPS_OF_SCALE for number in range(count)]
+        small = [(self.full_from * number / count, self.initial + number / STEPS_OF_SCALE) for number in range(count)]
+        return [*small, (self.full_from if small else 0.0, 1.0)]
 
     def scale(self, done: float) -> float:
         """The scale when the part `done`, in [0, 1], of the steps is done."""
-        scales = self._scales
-        if not scales or done >= self.full_from:
-            return 1.0
-        return scales[int(done / self.full_from * len(scales))]
+        return next(scale for start, scale in reversed(self._pieces) if done >= start)
 
     def size(self, full: tuple[int, int], done: float) -> tuple[int, int] | None:
         """Height and width in pixels of images of size `full` then; None: full."""
@@ -100,7 +100,7 @@ class Growth:
 
     def sizes(self, full: tuple[int, int]) -> list[tuple[int, int]]:
         """Every size below `full` that occurs, smallest first."""
-        sizes = dict.fromkeys(_scaled(full, scale) for scale in self._scales) if self.full_from else {}
+        sizes = dict.fromkeys(_scaled(full, scale) for _, scale in self._pieces)
         return [size for size in sizes if size != full]
 
     def work(self, done: float) -> float:
@@ -112,18 +112,21 @@ class Growth:
         return self.work(epoch / epochs) - self.work((epoch - 1) / epochs)
 
     def _work(self, done: float) -> float:
-        scales, work = self._scales, max(0.0, done - self.full_from)
-        for number, scale in enumerate(scales):
-            length = self.full_from / len(scales)
-            work += scale**2 * min(max(done - number * length, 0.0), length)
-        return work if scales else done
+        pieces = self._pieces
+        ends = [*(start for start, _ in pieces[1:]), 1.0]
+        return sum(
+            scale**2 * max(0.0, min(done, end) - start) for (start, scale), end in zip(pieces, ends, strict=True)
+        )
 
 
 FULL_SIZE = Growth()
 """Images that do not grow."""
 
 
+def initial_scale(train: TrainSection, full: tuple[int, int]) -> float:
+    """`train.initial_scale` for images of size `full`: no side begins below `LEAST_SIDE` pixels."""
+    return max(train.initial_scale, min(1.0, LEAST_SIDE / min(full)))
+
+
 def _scaled(full: tuple[int, int], scale: float) -> tuple[int, int]:
-    """The size at a scale: no side is shrunk below `LEAST_SIDE` pixels."""
-    scale = max(scale, min(1.0, LEAST_SIDE / min(full)))
     return round(full[0] * scale), round(full[1] * scale)

@@ -17,6 +17,7 @@ LAYERS = {
     "Conv2d": ((3, 4, 3, 2, 1), (70, 3, 9, 8)),
     "MaxPool2d": ((3, 2, 1), (70, 3, 9, 8)),
     "AvgPool2d": ((3, 2, 1), (70, 3, 9, 8)),
+    "AdaptiveMaxPool2d": ((1,), (5, 3, 4, 6)),
     "AdaptiveAvgPool2d": ((1,), (5, 3, 4, 6)),
     "BatchNorm1d": ((4,), (9, 4)),
     "BatchNorm2d": ((3,), (70, 3, 9, 8)),

@@ -63,12 +63,18 @@ def test_pooling(scalar, rng, shape, kernel, stride, padding, values):
         assert_allclose(layer.backward(delta), dx, rtol=1e-12, atol=1e-15)
 
 
-def test_global_pooling_is_mean_pooling_with_the_whole_map_as_window(scalar, rng):
-    x, delta = rng.standard_normal((2, 3, 4, 5)), rng.standard_normal((2, 3, 1, 1))
-    layer = backprop.AdaptiveAvgPool2d(1)
-    z, dx = scalar.avg_pool(x, delta, (4, 5), (1, 1), (0, 0))
-    assert_allclose(layer(x), z, rtol=1e-13)
-    assert_allclose(layer.backward(delta), dx, rtol=1e-13)
+@pytest.mark.parametrize("values", ["normal", "ties"])
+def test_global_pooling_is_pooling_with_the_whole_map_as_window(scalar, rng, values):
+    x = rng.standard_normal((2, 3, 4, 5)) if values == "normal" else rng.integers(-2, 1, (2, 3, 4, 5)).astype(float)
+    delta = rng.standard_normal((2, 3, 1, 1))
+    for kind, formula in (
+        (backprop.AdaptiveMaxPool2d, scalar.max_pool),
+        (backprop.AdaptiveAvgPool2d, scalar.avg_pool),
+    ):
+        layer = kind(1)
+        z, dx = formula(x, delta, (4, 5), (1, 1), (0, 0))
+        assert_allclose(layer(x), z, rtol=1e-13)
+        assert_allclose(layer.backward(delta), dx, rtol=1e-13)
 
 
 def test_a_window_of_more_places_than_a_byte_counts():

@@ -49,6 +49,7 @@ def test_the_same_net_with_the_same_weights(arch, options):
         (nn.Conv2d(2, 3, (2, 3), stride=(2, 1), padding=(1, 2), bias=False), (2, 2, 6, 5)),
         (nn.MaxPool2d((3, 2), stride=(1, 3), padding=(1, 0)), (2, 2, 6, 5)),
         (nn.AvgPool2d((3, 2), stride=(1, 3), padding=(1, 0), count_include_pad=False), (2, 2, 6, 5)),
+        (nn.AdaptiveMaxPool2d(1), (2, 2, 6, 5)),
         (nn.AdaptiveAvgPool2d(1), (2, 2, 6, 5)),
         (nn.BatchNorm1d(3, eps=0.2, momentum=0.4), (5, 3)),
         (nn.BatchNorm2d(2, eps=0.2, momentum=0.4), (2, 2, 6, 5)),
@@ -85,6 +86,7 @@ def test_weights_are_copied():
         (nn.GELU(approximate="tanh"), "no approximate='tanh' for GELU"),
         (nn.BatchNorm2d(2, affine=False), "no affine=False"),
         (nn.BatchNorm2d(2, momentum=None), "no momentum=None"),
+        (nn.AdaptiveMaxPool2d(7), "AdaptiveMaxPool2d: only an output_size of 1"),
         (nn.AdaptiveAvgPool2d(7), "only an output_size of 1"),
     ],
 )

@@ -49,6 +49,17 @@ def test_cnn_has_the_weight_layers_that_depth_says(depth):
     assert sum(isinstance(layer, torch.nn.Conv2d | torch.nn.Linear) for layer in net.modules()) == depth
 
 
+@pytest.mark.parametrize(("head", "pool"), [("max", torch.amax), ("mean", torch.mean)])
+def test_cnn_may_pool_its_last_maps_to_one_value_each(head, pool):
+    net = net_of("cnn", width=4, head=head).eval()
+    assert net.fc.weight.shape == (10, 16)
+    for height, width in ((32, 32), (48, 40)):
+        images = torch.randn(2, 3, height, width)
+        maps = net[: list(dict(net.named_children())).index("pool")](images)
+        assert maps.shape == (2, 16, height // 8, width // 8)
+        assert torch.allclose(net(images), net.fc(pool(maps, dim=(2, 3))), atol=1e-6)
+
+
 @pytest.mark.parametrize("depth", [8, 20, 56])
 def test_plain_and_resnet_have_6n_plus_2_weight_layers(depth):
     plain, residual = net_of("plain", depth=depth), net_of("resnet", depth=depth)
@@ -183,6 +194,14 @@ def test_fast_passes_its_inputs_on_at_first_and_keeps_its_scales():
     assert fixed == {"whiten.weight", *(f"{name}.weight" for name in norms)}
     assert sum(isinstance(layer, torch.nn.Conv2d | torch.nn.Linear) for layer in net.modules()) == 8
     assert net_of("fast", init="he").conv2_1.weight[0].abs().min() > 0
+
+
+@pytest.mark.parametrize("size", [(16, 16), (20, 28), (40, 40)])
+def test_fast_takes_images_of_other_sizes_than_it_was_built_for(size):
+    images = torch.randn(2, 3, *size)
+    net = net_of("fast", width=8).eval()
+    assert net[: list(dict(net.named_children())).index("flatten")](images).shape == (2, 32, 1, 1)
+    assert net(images).shape == (2, 10)
 
 
 def test_fast_scales_its_outputs_down():

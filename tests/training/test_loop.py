@@ -218,12 +218,10 @@ def test_early_stopping_and_time_budget_say_why(train_digits):
 
 def test_the_time_budget_counts_the_work_of_larger_images(train_digits, small_images_shrink):
     """A tenth of a minute after each epoch: the small images of the first epochs are no measure of the last."""
-    told = []
 
     def slow(event):
         if isinstance(event, EpochDone):
             object.__setattr__(event.row, "seconds", 6.0)
-            told.append(event.row.epoch)
 
     options = ("train.max_minutes=0.35", "train.initial_scale=0.5", "train.full_scale_from=0.8")
     growing = train_digits("resnet:depth=8,width=2", *options, epochs=10, tell=slow, name="growing")

@@ -3,7 +3,7 @@
 import pytest
 
 from cnnlab.recipe.schema import OptimSection, TrainSection
-from cnnlab.training.schedule import Growth, learning_rate, lookahead_decay
+from cnnlab.training.schedule import Growth, initial_scale, learning_rate, lookahead_decay
 
 
 def rates(steps=100, per_epoch=10, **options):
@@ -38,6 +38,13 @@ def test_one_cycle_rises_for_30_percent_and_falls_to_nothing():
     assert values.index(max(values)) == 30
     assert max(values) == 1.0
     assert values[-1] < 0.001
+
+
+def test_linear_falls_straight_to_nothing():
+    values = rates(schedule="linear")
+    assert values[0] == 1.0
+    assert [values[step] - values[step + 1] for step in range(99)] == pytest.approx([0.01] * 99)
+    assert rates(schedule="linear", warmup=2.0)[19:60:20] == pytest.approx([1.0, 61 / 80, 41 / 80])
 
 
 def test_warmup_rises_linearly():
@@ -82,11 +89,12 @@ def test_images_are_full_from_the_start_unless_asked_for_otherwise():
 
 
 def test_no_side_shrinks_below_16_pixels():
-    growth = Growth(0.25, 0.6)
-    assert growth.sizes((28, 42)) == [(16, 24), (18, 26), (21, 32), (24, 37)]
-    assert growth.size((28, 42), 0.0) == growth.size((28, 42), 0.25) == (16, 24)
-    assert growth.size((8, 8), 0.0) is None
-    assert growth.sizes((16, 20)) == []
+    train = TrainSection(initial_scale=0.25)
+    growth = Growth(initial_scale(train, (28, 42)), 0.6)
+    assert growth.sizes((28, 42)) == [(16, 24), (20, 29), (23, 34), (26, 40)]
+    assert growth.size((28, 42), 0.0) == growth.size((28, 42), 0.14) == (16, 24)
+    assert initial_scale(train, (16, 20)) == initial_scale(train, (8, 8)) == 1.0
+    assert initial_scale(train, (64, 96)) == 0.25
 
 
 def test_work_goes_with_the_pixels():

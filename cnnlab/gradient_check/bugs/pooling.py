@@ -80,6 +80,10 @@ def _adaptive_rows(layer: Any, x: Array, delta: Array, right: Gradients) -> Grad
     return {"input": right["input"] * x.shape[3]}
 
 
+def _globally(share: Callable[[Array], Array]) -> Wrong:
+    return lambda layer, x, delta, right: {"input": delta * share(x)}
+
+
 MAX_POOL = (
     Bug("maxpool-ties-to-all", "MaxPool2d", "every one of several greatest gets all of δ", _pooled(_greatest)),
     Bug("maxpool-ties-shared", "MaxPool2d", "several greatest share δ", _pooled(_shared_greatest)),
@@ -98,6 +102,25 @@ MAX_POOL = (
     ),
     Bug("maxpool-padding-kept", "MaxPool2d", "∂J/∂x is shifted by the padding", _pooled(_first, shift=True)),
     Bug("maxpool-as-mean", "MaxPool2d", "δ is spread over the window, as in mean pooling", _pooled(_equal)),
+    Bug(
+        "adaptivemaxpool-ties-to-all",
+        "AdaptiveMaxPool2d",
+        "every one of several greatest gets all of δ",
+        _globally(_greatest),
+    ),
+    Bug("adaptivemaxpool-ties-shared", "AdaptiveMaxPool2d", "several greatest share δ", _globally(_shared_greatest)),
+    Bug(
+        "adaptivemaxpool-ties-to-the-last",
+        "AdaptiveMaxPool2d",
+        "δ goes to the last of several greatest",
+        _globally(_last),
+    ),
+    Bug(
+        "adaptivemaxpool-as-mean",
+        "AdaptiveMaxPool2d",
+        "δ is spread over the map, as in mean pooling",
+        _globally(_equal),
+    ),
 )
 
 AVG_POOL = (

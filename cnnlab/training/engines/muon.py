@@ -1,25 +1,18 @@
 """Muon (Jordan 2024): the momentum of a weight matrix, made orthogonal, is its update; SGD for what is no matrix."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-STEPS = 3
-"""Newton-Schulz iterations: singular values then lie within about 0.7 and 1.2 for most gradients, which is enough."""
-A, B, C = 3.4445, -4.7750, 2.0315
-"""Of the quintic a·σ + b·σ³ + c·σ⁵, chosen by Jordan (2024) to be steep at 0 and near 1 elsewhere."""
-_TINY = 1e-7
+NEWTON_SCHULZ, NEWTON_SCHULZ_STEPS = (3.4445, -4.7750, 2.0315), 3
+"""As in `cnnlab.backprop.optim`, which would import SciPy before a first step."""
 
 
 class Muon(torch.optim.SGD):
-    """SGD with Nesterov's momentum, and Muon for the groups that have `orthogonal: True`.
-
-    Each weight W (K, …) of such a group is taken as the matrix (K, inputs of a kernel). It is held at the norm √K, so
-    that its kernels have length 1 on average and the learning rate means the same angle in every layer. Meant for
-    layers that batch normalisation follows: their outputs do not depend on that norm.
-    """
+    """SGD with Nesterov's momentum, and Muon for the groups that have `orthogonal: True`: see `backprop.Muon`."""
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:
@@ -31,7 +24,7 @@ class Muon(torch.optim.SGD):
                     if weight.grad is not None:
                         self._turn(weight, group["lr"], group["momentum"], refused)
                         weight.grad = None
-        return super().step(closure)
+        return inspect.unwrap(torch.optim.SGD.step)(self, closure)  # torch's wrapping would import torch._dynamo
 
     def _turn(self, weight: Tensor, lr: float, momentum: float, refused: Tensor | None) -> None:
         gradient = weight.grad
@@ -49,12 +42,13 @@ class Muon(torch.optim.SGD):
 def orthogonal(matrix: Tensor) -> Tensor:
     """A matrix with the singular vectors of `matrix` and singular values near 1, by Newton-Schulz iterations.
 
-    (m, n) to (m, n), in bfloat16; what is small against the largest singular value stays small.
+    (m, n) to (m, n), as `backprop.optim.orthogonal`; in bfloat16, which is exact enough, unless `matrix` is float64.
     """
-    x = matrix.bfloat16()
+    a, b, c = NEWTON_SCHULZ
+    x = matrix if matrix.dtype == torch.float64 else matrix.bfloat16()
     x = x.T if len(x) > x.shape[1] else x
-    x = x / (x.norm() + _TINY)
-    for _ in range(STEPS):
+    x = x / (x.norm() + 1e-7)
+    for _ in range(NEWTON_SCHULZ_STEPS):
         square = x @ x.T
-        x = torch.addmm(x, torch.addmm(square, square, square, beta=B, alpha=C), x, beta=A)
+        x = torch.addmm(x, torch.addmm(square, square, square, beta=b, alpha=c), x, beta=a)
     return x.T if len(matrix) > matrix.shape[1] else x

@@ -17,6 +17,7 @@ from cnnlab.recipe.schema import OptimSection, TrainSection
 from cnnlab.training.engines.base import Batch, LayerGradient, StepKey, count_of_updates
 from cnnlab.training.engines.diagnosis import bad_gradient, bad_output, bad_weight, leaves, not_finite
 from cnnlab.training.engines.numpy_gradient_recorder import NumpyGradientRecorder, walk
+from cnnlab.training.engines.parameter_groups import parameter_groups
 from cnnlab.training.engines.saved_state import optimizer_state, require_same_kind
 from cnnlab.training.profiling import OFF
 
@@ -42,18 +43,11 @@ class NumpyEngine:
             raise UsageError(
                 f"the numpy engine has no precision {train.precision}", hint="Use --precision fp32 or fp64"
             )
-        own_defaults = (
-            ("train.lookahead", train.lookahead, 0),
-            ("train.initial_scale", train.initial_scale, 1.0),
-            ("optim.norm_bias_lr", optim.norm_bias_lr, 1.0),
-        )
-        for key, value, default in own_defaults:
-            if value != default:
-                raise UsageError(
-                    f"the numpy engine has no {key}, received {value}", hint=f"Leave it out: --set {key}={default:g}"
-                )
-        if optim.name == "muon":
-            raise UsageError("the numpy engine has no optim.name=muon", hint="Use sgd, adam or adamw")
+        if train.lookahead:
+            raise UsageError(
+                f"the numpy engine has no train.lookahead, received {train.lookahead}",
+                hint="Leave it out: --set train.lookahead=0",
+            )
         self.train, self.precision = train, _PRECISIONS[train.precision]
         self.dtype = np.dtype(np.float64 if self.precision == "fp64" else np.float32)
         self.net = mirror(net, self.dtype)
@@ -78,9 +72,9 @@ class NumpyEngine:
             if isinstance(layer, backprop.Dropout):
                 layer.rng = generator(key.seed, f"dropout:{name}", key.epoch, key.step)
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group["lr_factor"]
         with self.profile.phase("data"):
-            images = self._normalised(batch.images)
+            images = self._normalised(batch.images, batch.size)
             if batch.partners is not None:
                 images = batch.share * images + (1 - batch.share) * images[batch.partners]
         try:
@@ -170,9 +164,12 @@ class NumpyEngine:
             self.optimizer.state(parameters[name]).update({key: np.array(array) for key, array in saved.items()})
         self.updates = count_of_updates(state)
 
-    def _normalised(self, images: np.ndarray) -> Array:
-        """(B, H, W, C) uint8 to normalised (B, C, H, W)."""
+    def _normalised(self, images: np.ndarray, size: tuple[int, int] | None = None) -> Array:
+        """(B, H, W, C) uint8 to normalised (B, C, H, W), first shrunk to `size` where one is given."""
         levels = images.transpose(0, 3, 1, 2).astype(self.dtype, order="C")  # (B, C, H, W)
+        if size is not None:
+            down, across = (_shrinking(*sides).astype(self.dtype) for sides in zip(levels.shape[2:], size, strict=True))
+            levels = down @ levels @ across.T
         levels -= self._mean[:, None, None]
         levels *= self._scale[:, None, None]
         return levels
@@ -254,17 +251,28 @@ def _loss(train: TrainSection) -> backprop.Loss:
 
 
 def _optimizer(net: Layer, optim: OptimSection) -> backprop.Optimizer:
-    """SGD, Adam or AdamW; weight decay acts on weights alone, not on biases and normalisation parameters."""
-    decayed = [parameter for parameter in net.parameters() if parameter.value.ndim > 1]
-    others = [parameter for parameter in net.parameters() if parameter.value.ndim <= 1]
-    groups: list[backprop.ParameterGroup] = [
-        {"params": decayed, "weight_decay": optim.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    if optim.name == "sgd":
-        return backprop.SGD(groups, lr=optim.lr, momentum=optim.momentum, nesterov=optim.nesterov)
-    kind = backprop.Adam if optim.name == "adam" else backprop.AdamW
-    return kind(groups, lr=optim.lr, betas=(optim.momentum, 0.999))
+    """SGD, Adam, AdamW or Muon, with the groups of `parameter_groups`."""
+    norms = (backprop.BatchNorm1d, backprop.BatchNorm2d)
+    groups: list[Any] = parameter_groups(
+        [(each, each.value.ndim, each.name == "bias" and isinstance(each.layer, norms)) for each in net.parameters()],
+        optim,
+    )
+    if optim.name in ("sgd", "muon"):
+        sgd = backprop.SGD if optim.name == "sgd" else backprop.Muon
+        return sgd(groups, lr=optim.lr, momentum=optim.momentum, nesterov=optim.nesterov)
+    adam = backprop.Adam if optim.name == "adam" else backprop.AdamW
+    return adam(groups, lr=optim.lr, betas=(optim.momentum, 0.999))
+
+
+def _shrinking(pixels: int, fewer: int) -> Array:
+    """(fewer, pixels): each row gives one pixel of a shrunk line, as by Pillow's bilinear filter.
+
+    A triangle that is 2 · pixels / fewer wide, around the place of the new pixel's centre, its sum made 1.
+    """
+    centres = (np.arange(fewer) + 0.5) * pixels / fewer
+    distances = np.abs(np.arange(pixels) + 0.5 - centres[:, None]) * fewer / pixels
+    triangles = np.maximum(0.0, 1.0 - distances)
+    return triangles / triangles.sum(axis=1, keepdims=True)
 
 
 def _under(prefix: str, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
