@@ -31,6 +31,11 @@ EVERYTHING_RANDOM = ("--arch", "mlp:width=16,depth=2,batch_norm=false,dropout=0.
                      "--set", "train.ema=0.9", "--set", "train.min_steps=0")  # fmt: skip
 
 
+GROWING = ("--arch", "cnn:width=4,depth=5,norm=none,head=max", "--data", "digits", "--epochs", 2, "--batch-size", 33,
+           "--lr", 0.02, "--precision", "fp64", "--threads", 1, "--set", "data.image_size=24", "--set",
+           "optim.name=muon", "--set", "train.initial_scale=0.6", "--set", "train.min_steps=0")  # fmt: skip
+
+
 def free_port():
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
@@ -87,6 +92,12 @@ def test_two_processes_train_as_one_does(cli):
     assert json.loads(Path("runs/two/environment.json").read_text("utf-8"))["processes"] == 2
     assert sorted(path.name for path in Path("runs").iterdir()) == ["one", "two"]
     assert {path.name for path in Path("runs/one").iterdir()} == {path.name for path in Path("runs/two").iterdir()}
+
+
+def test_two_processes_grow_their_images_and_turn_their_weights_as_one_does(cli):
+    assert [code for code, _, _ in ends(start(2, "train", *GROWING, "--name", "two", "-q"))] == [0, 0]
+    assert cli("train", *GROWING, "--name", "one", "-q").code == 0
+    assert largest_difference("runs/one", "runs/two") < 1e-9
 
 
 @given(st.integers(0, 1000), st.integers(1, 17))
