@@ -14,6 +14,7 @@ from cnnlab.data import load
 from cnnlab.errors import CheckpointError, NumericError, RecipeError, UsageError
 from cnnlab.recipe.load import from_file
 from cnnlab.training import checkpoint
+from cnnlab.training.engines.torch import TorchEngine
 from cnnlab.training.events import EpochDone, RunFinished, RunStarted, StepDone
 from cnnlab.training.loop import resume
 from cnnlab.training.run_folder import RunFolder
@@ -117,6 +118,20 @@ def test_a_stopped_run_ends_like_one_that_was_not(train_digits, small_images_shr
         for key in (*TIMES, "run"):
             del result[key]
     assert results[0] == results[1]
+
+
+def test_the_images_of_a_training_grow_step_by_step(train_digits, small_images_shrink, monkeypatch):
+    sizes, step = [], TorchEngine.step
+
+    def watched(engine, batch, *rest):
+        sizes.append(batch.size)
+        return step(engine, batch, *rest)
+
+    monkeypatch.setattr(TorchEngine, "step", watched)
+    options = ("train.batch_size=128", "train.initial_scale=0.5", "train.full_scale_from=0.5")
+    train_digits("resnet:depth=8,width=2", *options, epochs=2)
+    assert len(sizes) == 20
+    assert sizes == [*([(4, 4)] * 3), *([(5, 5)] * 2), *([(6, 6)] * 3), *([(7, 7)] * 2), *([None] * 10)]
 
 
 def test_rows_newer_than_the_checkpoint_are_dropped(train_digits):
