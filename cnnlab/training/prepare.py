@@ -17,7 +17,7 @@ from cnnlab.recipe.schema import Recipe
 from cnnlab.text import printable
 from cnnlab.training.engines.base import Engine
 from cnnlab.training.events import Event, Loading, Notice
-from cnnlab.training.schedule import Growth, initial_scale
+from cnnlab.training.schedule import Growth
 from cnnlab.training.settings import EngineName, Settings
 from cnnlab.training.tensorboard import require_tensorboard
 from cnnlab.training.world import ALONE, World
@@ -169,8 +169,9 @@ def _require_other_sizes(net: Any, recipe: Recipe, input_shape: tuple[int, int, 
     """
     import torch
 
-    channels, *full = input_shape
-    for height, width in Growth.of(recipe.train).sizes((full[0], full[1])):
+    channels, *sides = input_shape
+    full = sides[0], sides[1]
+    for height, width in Growth.of(recipe.train, full).sizes(full):
         try:
             with torch.no_grad():
                 net(torch.zeros((2, channels, height, width)))
@@ -271,7 +272,7 @@ def resolve_for(recipe: Recipe, data: DataSet, train_images: int) -> Recipe:
                 update={"name": name, "augment": augment.model_copy(update={"crop": crop, "flip": flip})}
             ),
             "train": train.model_copy(
-                update={"epochs": epochs, "min_steps": 0, "initial_scale": initial_scale(train, (height, width))}
+                update={"epochs": epochs, "min_steps": 0, "initial_scale": Growth.of(train, (height, width)).initial}
             ),
         }
     )

@@ -78,9 +78,13 @@ class Growth:
     full_from: float = 0.0
 
     @classmethod
-    def of(cls, train: TrainSection) -> "Growth":
-        """As `train.initial_scale` and `train.full_scale_from` say."""
-        return cls(train.initial_scale, train.full_scale_from)
+    def of(cls, train: TrainSection, full: tuple[int, int] | None = None) -> "Growth":
+        """As `train.initial_scale` and `train.full_scale_from` say.
+
+        Where the recipe was not resolved for its data, `full` is the images' size: no side begins below `LEAST_SIDE`.
+        """
+        least = min(1.0, LEAST_SIDE / min(full)) if full else 0.0
+        return cls(max(train.initial_scale, least), train.full_scale_from)
 
     @property
     def _pieces(self) -> list[tuple[float, float]]:
@@ -121,11 +125,6 @@ class Growth:
 
 FULL_SIZE = Growth()
 """Images that do not grow."""
-
-
-def initial_scale(train: TrainSection, full: tuple[int, int]) -> float:
-    """`train.initial_scale` for images of size `full`: no side begins below `LEAST_SIDE` pixels."""
-    return max(train.initial_scale, min(1.0, LEAST_SIDE / min(full)))
 
 
 def _scaled(full: tuple[int, int], scale: float) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What every contender trains: the same images, batch size, normalisation and optimiser; the net is the `cnn` recipe's.
+"""What every contender trains: the same images, batch size, normalisation and optimiser; the net is `cnn`.
 
 Six convolutions 32-32-64-64-128-128 with batch normalisation, pooling and ReLU, then one fully connected layer.
 Augmentation: reflect padding by 4 and a random 32×32 cut, mirrored half the time.
@@ -34,7 +34,10 @@ def recipe():
     from cnnlab.recipe.load import resolve
     from cnnlab.recipe.spec import parse_spec
 
-    settings = ["train.ema=0", "train.label_smoothing=0", "data.val_fraction=0", f"train.batch_size={BATCH}"]
+    settings = ["optim.name=sgd", "optim.norm_bias_lr=1", "train.initial_scale=1", "data.augment.alternate=false"]
+    settings += ["train.ema=0", "train.label_smoothing=0", "data.val_fraction=0", f"train.batch_size={BATCH}"]
     settings += [f"data.augment.crop={PAD}", "data.augment.flip=true", "optim.schedule=constant"]
     settings += [f"optim.momentum={MOMENTUM}", f"optim.weight_decay={WEIGHT_DECAY}"]
-    return resolve(arch=parse_spec("cnn"), settings=settings, flags={"--epochs": 1000, "--lr": LR})
+    return resolve(
+        arch=parse_spec(f"cnn:width={STAGES[0]},head=flatten"), settings=settings, flags={"--epochs": 1000, "--lr": LR}
+    )

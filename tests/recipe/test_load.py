@@ -34,6 +34,12 @@ def test_later_layers_win(tmp_path):
     assert recipe.optim.momentum == 0.9
 
 
+def test_plain_is_trained_as_resnet_is():
+    plain, residual = (from_file(shipped()[name]) for name in ("plain", "resnet"))
+    assert (plain.data, plain.train, plain.optim) == (residual.data, residual.train, residual.optim)
+    assert plain.model.model_copy(update={"arch": "resnet"}) == residual.model
+
+
 def test_an_architecture_means_its_shipped_recipe():
     assert resolve(arch=parse_spec("cnn")) == resolve(recipe="cnn")
 

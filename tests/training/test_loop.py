@@ -21,6 +21,7 @@ from cnnlab.training.run_folder import RunFolder
 from cnnlab.training.settings import Settings
 
 CNN = "cnn:width=4,dropout=0.3"
+FULL_SIZE = "train.initial_scale=1"
 RESULT_KEYS = {
     "run", "arch", "data", "data_requested", "fallback", "engine", "seed", "parameters", "macs", "epochs", "best_epoch",
     "train_acc", "val_acc", "val_loss", "test_acc", "test_loss", "seconds", "images_per_s", "device", "precision",
@@ -87,10 +88,10 @@ def test_the_same_command_twice_gives_the_same_bits(train_digits):
 @pytest.mark.parametrize(
     ("net", "options"),
     [
-        (CNN, ()),
-        (CNN, ("optim.name=adam", "optim.lr=0.01", "train.ema=0.9")),
-        (CNN, ("data.augment.mixup=0.2", "data.augment.cutout=2")),
-        (CNN, ("optim.name=muon", "optim.lr=0.05")),
+        (CNN, (FULL_SIZE,)),
+        (CNN, (FULL_SIZE, "optim.name=adam", "optim.lr=0.01", "train.ema=0.9")),
+        (CNN, (FULL_SIZE, "data.augment.mixup=0.2", "data.augment.cutout=2")),
+        (CNN, (FULL_SIZE, "optim.name=sgd", "optim.lr=0.05")),
         ("fast:width=2,whiten_bias_epochs=1", ("train.batch_size=256", "train.lookahead=2", "data.augment.flip=true")),
         ("resnet:depth=8,width=2", ("train.batch_size=256", "train.initial_scale=0.5", "train.full_scale_from=0.7")),
     ],

@@ -9,7 +9,8 @@ import pytest
 
 from cnnlab.recipe.load import shipped
 
-# Two steps and an evaluation of each recipe, as train would choose device and precision; what oneDNN says is printed.
+# Two steps, one at each smaller size and an evaluation of each recipe, as train would choose device and precision; what
+# oneDNN says is printed.
 TRAINING = """
 import sys
 import numpy as np
@@ -17,6 +18,7 @@ from cnnlab.data import DataSet, Part
 from cnnlab.recipe.load import from_file, shipped
 from cnnlab.training.engines.base import Batch, StepKey
 from cnnlab.training.prepare import prepare
+from cnnlab.training.schedule import Growth
 from cnnlab.training.settings import Settings
 
 for name in sys.argv[1:]:
@@ -31,8 +33,9 @@ for name in sys.argv[1:]:
         print("recipe,building", flush=True)
         engine = prepare(recipe.model_copy(update={"train": train}), Settings(device="cpu"), data).engine
         print(f"recipe,{name} {shape} {engine.precision}", flush=True)
-        for step in range(2):
-            engine.step(Batch(part.images[:16], part.labels[:16]), 0.01, StepKey(0, 1, step))
+        whole = height, width
+        for size in (None, None, *Growth.of(train, whole).sizes(whole)):
+            engine.step(Batch(part.images[:16], part.labels[:16], size=size), 0.01, StepKey(0, 1, 0))
         engine.predict(part.images)
 """
 REFERENCE = re.compile(r"(^|[^a-z])ref([^a-z]|$)")

@@ -3,7 +3,7 @@
 import pytest
 
 from cnnlab.recipe.schema import OptimSection, TrainSection
-from cnnlab.training.schedule import Growth, initial_scale, learning_rate, lookahead_decay
+from cnnlab.training.schedule import Growth, learning_rate, lookahead_decay
 
 
 def rates(steps=100, per_epoch=10, **options):
@@ -89,12 +89,12 @@ def test_images_are_full_from_the_start_unless_asked_for_otherwise():
 
 
 def test_no_side_shrinks_below_16_pixels():
-    train = TrainSection(initial_scale=0.25)
-    growth = Growth(initial_scale(train, (28, 42)), 0.6)
+    train = TrainSection(initial_scale=0.25, full_scale_from=0.6)
+    growth = Growth.of(train, (28, 42))
     assert growth.sizes((28, 42)) == [(16, 24), (20, 29), (23, 34), (26, 40)]
     assert growth.size((28, 42), 0.0) == growth.size((28, 42), 0.14) == (16, 24)
-    assert initial_scale(train, (16, 20)) == initial_scale(train, (8, 8)) == 1.0
-    assert initial_scale(train, (64, 96)) == 0.25
+    assert Growth.of(train, (16, 20)).initial == Growth.of(train, (8, 8)).initial == 1.0
+    assert Growth.of(train, (64, 96)).initial == Growth.of(train).initial == 0.25
 
 
 def test_work_goes_with_the_pixels():

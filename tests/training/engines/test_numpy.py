@@ -55,7 +55,7 @@ def test_both_engines_shrink_images_alike(size):
     values = [engine.step(Batch(images, labels, size=size), 0.01, StepKey(0, 1, 0)) for engine in (reference, own)]
     full = own.step(Batch(images, labels), 0.01, StepKey(0, 1, 1))
     assert values[1] == pytest.approx(values[0], rel=1e-10)
-    assert full != pytest.approx(values[0], rel=1e-3)
+    assert full != pytest.approx(values[0], rel=1e-6)
 
 
 def engines(spec, *assignments, device="cpu", names=("torch", "numpy")):
