@@ -22,8 +22,9 @@ class Section(BaseModel):
 class AugmentSection(Section):
     """What is done to training images, anew in every epoch. 0 and false switch a kind off."""
 
-    crop: Literal["auto"] | Annotated[int, Field(ge=0, le=256)] = 0
-    """Pixels by which an image is shifted at most, borders reflected; auto: an eighth of its smaller side."""
+    crop: Literal["auto"] | Annotated[int, Field(ge=0, le=256)] | Annotated[float, Field(gt=0, lt=0.5)] = 0
+    """Pixels by which an image is shifted at most, borders reflected; below a half: that part of its smaller side,
+    rounded; auto: an eighth of it."""
     flip: Literal["auto"] | bool = False
     """Mirror half of the images; auto: where a mirror image keeps its meaning (photographs, not digits)."""
     alternate: bool = False

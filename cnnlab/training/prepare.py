@@ -59,7 +59,7 @@ class Prepared:
     def augmentation(self) -> Augmentation:
         """What is done to training pictures."""
         augment = self.recipe.data.augment
-        assert augment.crop != "auto"
+        assert isinstance(augment.crop, int)
         assert augment.flip != "auto"
         return Augmentation(augment.crop, augment.flip, augment.cutout, augment.mixup, augment.alternate)
 
@@ -262,6 +262,8 @@ def resolve_for(recipe: Recipe, data: DataSet, train_images: int) -> Recipe:
             hint=f"Use at most that: --batch-size {min(train_images, 128)}",
         )
     crop = min(height, width) // 8 if augment.crop == "auto" else augment.crop
+    if isinstance(crop, float):
+        crop = int(crop * min(height, width) + 0.5)
     flip = data.flip if augment.flip == "auto" else augment.flip
     steps_per_epoch = train_images // train.batch_size
     epochs = max(train.epochs, -(-train.min_steps // steps_per_epoch))

@@ -185,12 +185,14 @@ def test_the_damaged_newest_checkpoint_is_passed_over_for_the_one_before(train_d
     assert weight_hashes(Path("runs/cut")) == weight_hashes(whole)
 
 
-def test_the_saved_recipe_runs_again_to_the_same_bits(train_digits):
+@pytest.mark.parametrize(("crop", "pixels"), [("auto", 1), ("0.0625", 1), ("0.4", 3), ("0.05", 0), ("2", 2)])
+def test_the_saved_recipe_runs_again_to_the_same_bits(train_digits, crop, pixels):
+    """Written out in it is what depends on the data: shifts of images of 8x8 pixels here."""
     from cnnlab.training.loop import train
 
-    first = train_digits(CNN, "data.augment.crop=auto").run
+    first = train_digits(CNN, f"data.augment.crop={crop}").run
     recipe = from_file(first / "recipe.yaml")
-    assert recipe.data.augment.crop == 1
+    assert recipe.data.augment.crop == pixels
     again = train(recipe, Settings(name="again")).run
     assert weight_hashes(again) == weight_hashes(first)
 
