@@ -183,6 +183,15 @@ def test_a_users_own_module(tmp_path):
         net_of(f"{file}:Net")
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"), [("global-max-pool", "AdaptiveMaxPool2d"), ("global-mean-pool", "AdaptiveAvgPool2d")]
+)
+def test_seq_pools_whole_maps(name, kind):
+    net = net_of("seq", layers=[{"conv": 4}, name, "flatten", {"linear": "classes"}]).eval()
+    assert [type(layer).__name__ for layer in net][1] == kind
+    assert net(torch.zeros(2, 3, 20, 24)).shape == (2, 10)
+
+
 def test_fast_passes_its_inputs_on_at_first_and_keeps_its_scales():
     net = net_of("fast")
     weight = net.conv2_1.weight.detach()
