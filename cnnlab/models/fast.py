@@ -1,6 +1,7 @@
 """The time-to-accuracy net: whitened patches, three groups of convolution and pooling (Jordan 2024, airbench94)."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cnnlab.models.layers import activation, initialise, output_activation, require_size, sequential
@@ -8,8 +9,6 @@ from cnnlab.models.options import FastOptions
 from cnnlab.models.whitening import Whitening
 
 LEAST = 4
-GROUPS = (1, 4, 4)
-"""Widths of the three groups, as multiples of `width`."""
 LOGIT_SCALE = 1 / 9
 EPS, MOMENTUM = 1e-12, 0.4
 """Of batch normalisation: statistics that follow quickly, for trainings of a few hundred steps."""
@@ -31,6 +30,20 @@ class Scale(nn.Module):
         return f"{self.factor:.4g}"
 
 
+class PooledConv(nn.Conv2d):
+    """A 3×3 convolution, padded by 1, that 2×2 pooling follows: maps of an odd side lose their last row or column.
+
+    Pooling would drop them (of 7×7 it sees 6×6), so they are not computed: a quarter of the multiply-adds at 7×7.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, out, H − H mod 2, W − W mod 2)."""
+        odd_height, odd_width = x.shape[-2] % 2, x.shape[-1] % 2
+        if not odd_height and not odd_width:
+            return super().forward(x)
+        return F.conv2d(F.pad(x, (1, 1 - odd_width, 1, 1 - odd_height)), self.weight, self.bias)
+
+
 def build(options: FastOptions, in_channels: int, num_classes: int, image_size: tuple[int, int]) -> nn.Sequential:
     """Whitening, three groups of conv-pool-norm-act-conv-norm-act, pooling, linear: (N, C, H, W) to (N, num_classes).
 
@@ -45,12 +58,15 @@ def build(options: FastOptions, in_channels: int, num_classes: int, image_size: 
     layers: dict[str, nn.Module | None] = {"whiten": whiten, "act0": activation(options.activation)}
     channels = whiten.out_channels
     height, width = (side - 1 for side in image_size)
-    for group, factor in enumerate(GROUPS, 1):
+    for group, factor in enumerate((1, options.group2, options.group3), 1):
         out_channels = options.width * factor
         for position in (1, 2):
             name = f"{group}_{position}"
-            layers[f"conv{name}"] = nn.Conv2d(channels, out_channels, 3, padding=1, bias=False)
-            if position == 1 and min(height, width) >= 2:
+            pooled = position == 1 and min(height, width) >= 2
+            # Of the first group's large maps one row is little, and a padded copy of them dear.
+            kind = PooledConv if pooled and group > 1 and options.skip_unpooled else nn.Conv2d
+            layers[f"conv{name}"] = kind(channels, out_channels, 3, padding=1, bias=False)
+            if pooled:
                 layers[f"pool{group}"] = nn.MaxPool2d(2)
                 height, width = height // 2, width // 2
             layers[f"norm{name}"] = _norm(out_channels)

@@ -104,7 +104,13 @@ class FastOptions(OwnOptions):
 
     activation: Activation = "gelu"
     width: Units = 64
-    """Channels of the first group; the second and third have four times as many."""
+    """Channels of the first group."""
+    group2: Annotated[int, Field(ge=1, le=64)] = 4
+    """Channels of the second group, as a multiple of `width`."""
+    group3: Annotated[int, Field(ge=1, le=64)] = 4
+    """Channels of the third group, as a multiple of `width`."""
+    skip_unpooled: bool = True
+    """Leave out the last row and column of an odd map where pooling drops them: same outputs, less to compute."""
     whiten_bias_epochs: Annotated[int, Field(ge=0, le=1_000_000)] = 3
     """Epochs in which the biases of the whitening layer are trained; its kernels never are."""
 

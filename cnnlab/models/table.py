@@ -229,6 +229,9 @@ class _Tracer(TorchFunctionMode):
         for result in _tensors([output]):
             if name in _SLIDING:
                 after = self._slide(_SLIDING[name](args, kwargs), before, inputs, result)
+            elif name == "pad" and result.dim() == 4:
+                left, _, top, _ = (*_argument(args, kwargs, 1, "pad", ()), 0, 0, 0, 0)[:4]
+                after = before[0].through(1, 1, top, 1), before[1].through(1, 1, left, 1)
             elif name in _PRODUCTS:
                 self._add_macs(result.numel() * inputs[0].shape[-1])
                 after = self.whole() if name == "linear" and inputs[0].dim() == 2 else before

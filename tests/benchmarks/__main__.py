@@ -17,6 +17,7 @@ from pathlib import Path
 from measure import Table
 
 PARTS = ("training", "processes", "startup", "engine", "filter", "cost")
+LONG_PARTS = ("accuracy",)
 VERSIONS = ("cnnlab", "torch", "lightning", "keras", "jax", "tensorflow", "tensorflow-cpu", "timm", "scipy", "pillow",
             "opencv-python-headless")  # fmt: skip
 
@@ -24,14 +25,18 @@ VERSIONS = ("cnnlab", "torch", "lightning", "keras", "jax", "tensorflow", "tenso
 def main() -> int:
     """Measure the parts named on the command line, all by default."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; default: all")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (default), accuracy")
     parser.add_argument("--images", type=int, default=5120, help="training: images an epoch")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--against", nargs="+", default=[], metavar="PEER", help="training: these peers only")
+    parser.add_argument("--data", default="cifar10", help="accuracy: the data set")
+    parser.add_argument("--seeds", type=int, default=3, help="accuracy: runs of cnnlab's recipes")
+    parser.add_argument("--plain-seeds", type=int, default=1, help="accuracy: runs of the plain loop")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="accuracy: where to train")
     arguments = parser.parse_args()
-    if unknown := set(arguments.parts) - set(PARTS):
-        parser.error(f"unknown part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    if unknown := set(arguments.parts) - {*PARTS, *LONG_PARTS}:
+        parser.error(f"unknown part {', '.join(sorted(unknown))}; there are {', '.join((*PARTS, *LONG_PARTS))}")
     print(_machine())
     met = True
     for part in arguments.parts or PARTS:
@@ -64,6 +69,12 @@ def _tables(part: str, arguments: argparse.Namespace) -> Iterator[Table]:
         import filter
 
         yield from filter.tables(rounds=rounds, threads=threads)
+    elif part == "accuracy":
+        import accuracy
+
+        yield from accuracy.tables(
+            data=arguments.data, seeds=arguments.seeds, plain_seeds=arguments.plain_seeds, device=arguments.device
+        )
     else:
         import cost
 

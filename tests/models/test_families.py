@@ -8,6 +8,7 @@ import torch
 from cnnlab.errors import DataError, RecipeError, UsageError
 from cnnlab.models import ARCHITECTURES, build, find
 from cnnlab.models.layers import Dropout, Residual
+from cnnlab.models.table import layer_table
 from cnnlab.randomness import generator
 
 LAYERS = [{"conv": 4}, "batch-norm", "activation", {"max-pool": 2}, "flatten", {"dropout": 0.1}, {"linear": "classes"}]
@@ -211,6 +212,35 @@ def test_fast_takes_images_of_other_sizes_than_it_was_built_for(size):
     net = net_of("fast", width=8).eval()
     assert net[: list(dict(net.named_children())).index("flatten")](images).shape == (2, 32, 1, 1)
     assert net(images).shape == (2, 10)
+
+
+def test_fast_has_the_groups_asked_for():
+    net = net_of("fast", width=8, group2=3, group3=5)
+    assert [net.get_submodule(f"conv{group}_2").out_channels for group in (1, 2, 3)] == [8, 24, 40]
+    assert net.fc.in_features == 40
+
+
+@pytest.mark.parametrize("size", [(32, 32), (28, 24), (26, 31), (16, 16)])
+def test_fast_skips_what_pooling_drops_and_nothing_else(size):
+    images = torch.randn(4, 3, *size, dtype=torch.float64)
+    whole = net_of("fast", width=4, skip_unpooled=False).double()
+    spared = net_of("fast", width=4).double()
+    spared.load_state_dict(whole.state_dict())
+    outputs = [net(images) for net in (whole, spared)]
+    for output in outputs:
+        output.square().sum().backward()
+    assert torch.allclose(*outputs, rtol=1e-10)
+    for (name, first), second in zip(whole.named_parameters(), spared.parameters(), strict=True):
+        assert first.grad is second.grad is None or torch.allclose(first.grad, second.grad, rtol=1e-9), name
+
+
+def test_fast_computes_less_by_what_pooling_drops():
+    whole, spared = (layer_table(net_of("fast", skip_unpooled=skip), (3, 32, 32)) for skip in (False, True))
+    rows = [{row.name: row for row in table.layers} for table in (whole, spared)]
+    assert [row["conv3_1"].output_shape for row in rows] == [(256, 7, 7), (256, 6, 6)]
+    assert rows[1]["conv3_1"].macs * 49 == rows[0]["conv3_1"].macs * 36
+    assert rows[1]["conv2_1"].macs * 225 == rows[0]["conv2_1"].macs * 196
+    assert [row.receptive_field for row in whole.layers] == [row.receptive_field for row in spared.layers]
 
 
 def test_fast_scales_its_outputs_down():
