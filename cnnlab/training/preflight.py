@@ -123,11 +123,12 @@ def _dead_layers(layers: list[LayerGradient]) -> Verdict:
 def _by_heart(prepared: Prepared) -> Verdict:
     """Train on 20 images, always the same, with the recipe's own optimiser at its full learning rate.
 
-    Of a triangle, at the rate that it rises from: its height is for nets that have risen to it.
+    Of a triangle, at the rate that it rises from: its height is for nets that have risen to it. Of Muon at the same
+    part: its steps are of one length whatever the gradient, so at a full rate that never falls it comes to no rest.
     """
     few = sample(prepared.train, BY_HEART, prepared.recipe.seed)
     optim = prepared.recipe.optim
-    lr = optim.lr * (TRIANGLE_START if optim.schedule == "triangle" else 1.0)
+    lr = optim.lr * (TRIANGLE_START if optim.schedule == "triangle" or optim.name == "muon" else 1.0)
     started = time.perf_counter()
     enough = SURE[prepared.recipe.train.loss] / len(few)
     batch, right, step = Batch(few.images, few.labels), 0.0, 0
