@@ -120,6 +120,7 @@ def open_run(path: Path, changes: Changes = AS_IT_IS, *, device: str = "auto", t
     environment = read_json(folder.environment)
     saved = _load_best(folder)
     meta = _Manifest.of(saved.meta, folder.checkpoints / "best.json")
+    devices.keep_memory()
     devices.set_threads(recipe.threads)
     height, width, channels = meta.image_shape
     with _damage(path):

@@ -1,6 +1,8 @@
 """Which device, which precision, how many threads."""
 
+import ctypes
 import os
+import sys
 
 import torch
 
@@ -63,3 +65,26 @@ def set_threads(wanted: int | None, world: World = ALONE) -> int:
     threads = wanted or max(1, usable // world.local_size)
     torch.set_num_threads(threads)
     return threads
+
+
+# glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
+_TOP_PAD_BYTES = 64 << 20
+
+
+def keep_memory() -> None:
+    """Have this process keep the memory that its tensors leave, for the next ones; nothing where glibc is not there.
+
+    glibc hands each large block back to the system as it is freed, and the system clears each page of the next one
+    anew: of a training step on the CPU, up to a quarter of the time. The most that the process holds stays about the
+    same.
+    Source: mallopt(3).
+    """
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)  # large blocks come from the heap,
+        mallopt(_M_TRIM_THRESHOLD, -1)  # which never shrinks
+        mallopt(_M_TOP_PAD, _TOP_PAD_BYTES)  # and grows in large steps;
+        mallopt(_M_ARENA_MAX, 1)  # one heap for all threads

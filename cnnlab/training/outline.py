@@ -14,6 +14,7 @@ from cnnlab.models.table import LayerTable, layer_table, without_weights
 from cnnlab.recipe.schema import Recipe
 from cnnlab.text import printable
 from cnnlab.training import device as devices
+from cnnlab.training.engines.parameter_groups import up_to
 from cnnlab.training.prepare import load_data, tell_nobody
 from cnnlab.training.settings import Settings
 
@@ -95,6 +96,7 @@ def outline(
     device = devices.choose_device(settings.device)
     precision = devices.choose_precision(recipe.train.precision, device)
     element = {"bf16": 2, "fp32": 4, "fp64": 8}[precision]
+    devices.keep_memory()
     devices.set_threads(recipe.threads)
     epochs = recipe.train.epochs
     if train_images is not None and train_images >= size:
@@ -127,6 +129,7 @@ def _count(recipe: Recipe, input_shape: tuple[int, int, int], classes: int) -> L
     channels, height, width = input_shape
     with contextlib.nullcontext() if registry.is_user_file(recipe.model.arch) else without_weights():
         net = registry.build(recipe.model, channels, classes, (height, width))
+    up_to(recipe.train.freeze_up_to, [name for name, _ in net.named_parameters()])
     try:
         return layer_table(net, input_shape)
     except RuntimeError as error:

@@ -244,6 +244,7 @@ def _require_room(recipe: Recipe, settings: Settings, world: World) -> None:
 def _set_threads(recipe: Recipe, engine: EngineName, world: World) -> int:
     from cnnlab.training import device as devices
 
+    devices.keep_memory()
     threads = devices.set_threads(recipe.threads, world)
     if engine == "numpy":
         from cnnlab.backprop import set_threads

@@ -23,7 +23,7 @@ from cnnlab.training.prepare import Prepared
 from cnnlab.training.profiling import OFF, Profile
 from cnnlab.training.run_folder import EpochRow, RunFolder, write_json
 from cnnlab.training.saving import Midway, Progress, Saver
-from cnnlab.training.schedule import Growth, learning_rate, lookahead_decay
+from cnnlab.training.schedule import Growth, is_frozen, learning_rate, lookahead_decay
 from cnnlab.training.summary import result, started
 from cnnlab.training.tensorboard import TensorBoard
 from cnnlab.training.world import ProcessLost
@@ -169,6 +169,8 @@ class Run:
         size = recipe.train.batch_size
         for step, item in enumerate(self._batches(epoch, midway.steps), midway.steps):
             lr = self._learning_rate(epoch, step)
+            if is_frozen(recipe.train, self._steps_before(epoch, step), self.prepared.steps):
+                self.prepared.engine.freeze()
             self.world.wishes.save = self.world.first and time.perf_counter() - saved > SAVE_SECONDS
             value = self.prepared.engine.step(item, lr, StepKey(recipe.seed, epoch, step))
             self._look_ahead(epoch, step)
@@ -232,14 +234,16 @@ class Run:
                 return
             yield item
 
+    def _steps_before(self, epoch: int, step: int) -> int:
+        return (epoch - 1) * self.prepared.steps_per_epoch + step
+
     def _learning_rate(self, epoch: int, step: int) -> float:
-        per_epoch = self.prepared.steps_per_epoch
-        done = (epoch - 1) * per_epoch + step
-        return learning_rate(self.prepared.recipe.optim, done, self.prepared.steps, per_epoch)
+        done, prepared = self._steps_before(epoch, step), self.prepared
+        return learning_rate(prepared.recipe.optim, done, prepared.steps, prepared.steps_per_epoch)
 
     def _look_ahead(self, epoch: int, step: int) -> None:
-        per_epoch, train = self.prepared.steps_per_epoch, self.prepared.recipe.train
-        decay = lookahead_decay(train.lookahead, (epoch - 1) * per_epoch + step + 1, self.prepared.steps)
+        done = self._steps_before(epoch, step) + 1
+        decay = lookahead_decay(self.prepared.recipe.train.lookahead, done, self.prepared.steps)
         if decay is not None:
             with self.profile.phase("optimiser"):
                 self.prepared.engine.look_ahead(decay)

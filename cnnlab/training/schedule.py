@@ -66,6 +66,11 @@ def lookahead_decay(every: int, done: int, steps: int) -> float | None:
     return LOOKAHEAD_DECAY**every * (done / steps) ** 3
 
 
+def is_frozen(train: TrainSection, step: int, steps: int) -> bool:
+    """Whether the layers up to `train.freeze_up_to` do not train in step `step` (from 0) of `steps`."""
+    return train.freeze_up_to is not None and step >= train.freeze_from * steps
+
+
 @dataclass(frozen=True)
 class Growth:
     """The scale of training images over a run: small ones are cheap, and the first steps need no detail.

@@ -80,6 +80,7 @@ def test_named_data_are_never_swapped(cli, monkeypatch):
         (("--log", "wandb"), 2, "expected tensorboard"),
         (("--dry-run", "--input", "3x32"), 2, "expected CxHxW"),
         (("--dry-run", "--input", "1x3x3"), 2, "at least 4x4"),
+        (("--dry-run", "--set", "train.freeze_up_to=body"), 2, "no layer with weights has that name"),
         (("--recipe", "shared-kernel"), 2, "outputs"),
     ],
 )

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from cnnlab.errors import NumericError, RecipeError
 from cnnlab.recipe.schema import OptimSection, TrainSection
 from cnnlab.training.engines.base import Batch, StepKey
 from cnnlab.training.engines.torch import TorchEngine
@@ -164,6 +165,55 @@ def test_looking_ahead_draws_weights_and_average_together():
     assert all(
         np.array_equal(array, drawn[name]) for name, array in engine.weights().items() if array.dtype.kind == "f"
     )
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_frozen_layers_stay_and_those_behind_train_on(name):
+    """As in a plain loop that keeps the frozen weights out of it; statistics of batch norm go on."""
+    engine, net = (
+        make_engine(make_net(), name=name, train={"freeze_up_to": "1"}, weight_decay=0.01),
+        make_net().double(),
+    )
+    engine.step(batches()[0], 0.1, StepKey(0, 1, 0))
+    before = engine.weights()
+    for _ in range(2):
+        engine.freeze()
+        engine.step(batches()[1], 0.1, StepKey(0, 1, 1))
+    after = engine.weights()
+    changed = {name for name, array in after.items() if not np.array_equal(array, before[name])}
+    assert changed == {"1.running_mean", "1.running_var", "1.num_batches_tracked", "4.weight", "4.bias"}
+    assert all(parameter.grad is None for parameter in engine.net[:2].parameters())
+    net.load_state_dict({name: torch.from_numpy(array) for name, array in before.items()})
+    outputs = net.train()(normalised(batches()[1].images))
+    loss = nn.functional.cross_entropy(outputs, torch.from_numpy(batches()[1].labels))
+    refused = make_engine(make_net(), train={"freeze_up_to": "1"})
+    refused.load_weights(before)
+    refused.freeze()
+    assert refused.step(batches()[1], 0.1, StepKey(0, 1, 1)) == pytest.approx(loss.item(), rel=1e-12)
+
+
+def test_a_frozen_net_still_refuses_what_is_not_finite():
+    engine = make_engine(make_net(), train={"freeze_up_to": "0"})
+    engine.freeze()
+    weights = engine.weights()
+    weights["4.bias"][:] = np.nan
+    engine.load_weights(weights)
+    with pytest.raises(NumericError, match="not finite"):
+        engine.step(batches()[0], 0.1, StepKey(0, 1, 0))
+
+
+@pytest.mark.parametrize(
+    ("layer", "message", "hint"),
+    [
+        ("2", "'2'; no layer with weights has that name", "Those of this net: 0, 1, 4"),
+        ("conv\x1b", "x1b'; no layer", "Those"),
+        ("4", "'4', the last layer with weights: none would be left", "Name one before it"),
+    ],
+)
+def test_layers_that_cannot_be_frozen_are_refused(layer, message, hint):
+    with pytest.raises(RecipeError, match=message) as caught:
+        make_engine(make_net(), train={"freeze_up_to": layer})
+    assert hint in str(caught.value.hint)
 
 
 def test_biases_of_batch_norm_may_learn_faster():

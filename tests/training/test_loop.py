@@ -94,6 +94,7 @@ def test_the_same_command_twice_gives_the_same_bits(train_digits):
         (CNN, (FULL_SIZE, "optim.name=sgd", "optim.lr=0.05")),
         ("fast:width=2,whiten_bias_epochs=1", ("train.batch_size=256", "train.lookahead=2", "data.augment.flip=true")),
         ("resnet:depth=8,width=2", ("train.batch_size=256", "train.initial_scale=0.5", "train.full_scale_from=0.7")),
+        ("resnet:depth=8,width=2", ("train.freeze_up_to=stage1-block1", "train.freeze_from=0.3")),
     ],
 )
 def test_a_stopped_run_ends_like_one_that_was_not(train_digits, small_images_shrink, net, options):
@@ -133,6 +134,22 @@ def test_the_images_of_a_training_grow_step_by_step(train_digits, small_images_s
     train_digits("resnet:depth=8,width=2", *options, epochs=2)
     assert len(sizes) == 20
     assert sizes == [*([(4, 4)] * 3), *([(5, 5)] * 2), *([(6, 6)] * 3), *([(7, 7)] * 2), *([None] * 10)]
+
+
+def test_layers_freeze_at_their_step(train_digits, monkeypatch):
+    lowest, step = [], TorchEngine.step
+
+    def watched(engine, *rest):
+        value = step(engine, *rest)
+        lowest.append(hash(engine.weights()["conv.weight"].tobytes()))
+        return value
+
+    monkeypatch.setattr(TorchEngine, "step", watched)
+    options = ("train.batch_size=128", "train.freeze_up_to=conv", "train.freeze_from=0.6")
+    train_digits("resnet:depth=8,width=2", *options, epochs=2)
+    assert len(lowest) == 20
+    assert len(set(lowest[:12])) == 12
+    assert len(set(lowest[11:])) == 1
 
 
 def test_rows_newer_than_the_checkpoint_are_dropped(train_digits):

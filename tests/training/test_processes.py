@@ -33,7 +33,8 @@ EVERYTHING_RANDOM = ("--arch", "mlp:width=16,depth=2,batch_norm=false,dropout=0.
 
 GROWING = ("--arch", "cnn:width=4,depth=5,norm=none,head=max", "--data", "digits", "--epochs", 2, "--batch-size", 33,
            "--lr", 0.02, "--precision", "fp64", "--threads", 1, "--set", "data.image_size=24", "--set",
-           "optim.name=muon", "--set", "train.initial_scale=0.6", "--set", "train.min_steps=0")  # fmt: skip
+           "optim.name=muon", "--set", "train.initial_scale=0.6", "--set", "train.min_steps=0", "--set",
+           "train.freeze_up_to=conv1", "--set", "train.freeze_from=0.5")  # fmt: skip
 
 
 def free_port():

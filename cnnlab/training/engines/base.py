@@ -67,6 +67,10 @@ class Engine(Protocol):
         """Draw the weights and their slow average together (`train.lookahead`)."""
         ...
 
+    def freeze(self) -> None:
+        """Train the layers up to `train.freeze_up_to` no more; may be said again."""
+        ...
+
     def wait(self) -> None:
         """Return when the device has done all that was asked of it."""
         ...

@@ -17,7 +17,7 @@ from cnnlab.recipe.schema import OptimSection, TrainSection
 from cnnlab.training.engines.base import Batch, LayerGradient, StepKey, count_of_updates
 from cnnlab.training.engines.diagnosis import bad_gradient, bad_output, bad_weight, leaves, not_finite
 from cnnlab.training.engines.numpy_gradient_recorder import NumpyGradientRecorder, walk
-from cnnlab.training.engines.parameter_groups import parameter_groups
+from cnnlab.training.engines.parameter_groups import parameter_groups, up_to
 from cnnlab.training.engines.saved_state import optimizer_state, require_same_kind
 from cnnlab.training.profiling import OFF
 
@@ -56,6 +56,7 @@ class NumpyEngine:
         self.optim, self.optimizer = optim, _optimizer(self.net, optim)
         self.profile = OFF
         parameters = list(self.net.parameters())
+        self._lowest = parameters[: up_to(train.freeze_up_to, [name for name, _ in self.net.named_parameters()])]
         self._probe = next((parameter for parameter in parameters if parameter.value.ndim == 1), parameters[0])
         self._losses = [_loss(train), _loss(train)]
         self._mean = mean.astype(self.dtype)
@@ -93,6 +94,12 @@ class NumpyEngine:
 
     def look_ahead(self, decay: float) -> None:
         """Refused at the beginning: this engine has no slow average."""
+
+    def freeze(self) -> None:
+        """Train the layers up to `train.freeze_up_to` no more; may be said again."""
+        lowest, self._lowest = set(self._lowest), []
+        for group in self.optimizer.param_groups if lowest else ():
+            group["params"] = [parameter for parameter in group["params"] if parameter not in lowest]
 
     def wait(self) -> None:
         """Return at once: NumPy has done what it was asked."""
@@ -205,7 +212,8 @@ class NumpyEngine:
         if not self._gradient_is_finite():
             raise not_finite("a gradient became not finite", key, self._first_bad(images))
         if self.train.clip_norm is not None:
-            norm = backprop.clip_grad_norm(self.net.parameters(), self.train.clip_norm)
+            trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+            norm = backprop.clip_grad_norm(trained, self.train.clip_norm)
             if not np.isfinite(norm):
                 raise not_finite(f"the gradient's norm became {norm}", key, self._first_bad(images))
 

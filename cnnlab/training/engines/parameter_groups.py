@@ -3,7 +3,36 @@
 from collections.abc import Sequence
 from typing import Any
 
+from cnnlab.errors import RecipeError
 from cnnlab.recipe.schema import OptimSection
+from cnnlab.text import printable
+
+
+def up_to(layer: str | None, names: Sequence[str]) -> int:
+    """How many parameters lie in the layers up to and including `layer`.
+
+    Args:
+        layer: its name as in the table of layers, or that of a block of them; None: no parameter is meant.
+        names: of all parameters, in the net's order, such as conv1.weight.
+
+    Raises:
+        RecipeError: no parameter is that layer's, or none lies behind it.
+    """
+    if layer is None:
+        return 0
+    last = max((number for number, name in enumerate(names, 1) if name.startswith(f"{layer}.")), default=None)
+    if last is None:
+        known = dict.fromkeys(name.rpartition(".")[0] for name in names)
+        raise RecipeError(
+            f"train.freeze_up_to is {printable(layer)!r}; no layer with weights has that name",
+            hint="Those of this net: " + ", ".join(printable(name) for name in known if name),
+        )
+    if last == len(names):
+        raise RecipeError(
+            f"train.freeze_up_to is {printable(layer)!r}, the last layer with weights: none would be left to train",
+            hint="Name one before it",
+        )
+    return last
 
 
 def parameter_groups(trained: Sequence[tuple[Any, int, bool]], optim: OptimSection) -> list[dict[str, Any]]:

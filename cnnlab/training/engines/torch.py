@@ -22,6 +22,7 @@ from cnnlab.training.engines.base import Batch, LayerGradient, StepKey, count_of
 from cnnlab.training.engines.diagnosis import bad_gradient, bad_output, bad_weight, leaves, not_finite
 from cnnlab.training.engines.gradient_sum import GradientSum
 from cnnlab.training.engines.on_device import Picker, picker, sent
+from cnnlab.training.engines.parameter_groups import up_to
 from cnnlab.training.engines.torch_gradient_recorder import TorchGradientRecorder
 from cnnlab.training.engines.torch_optimizer import make_optimizer, update
 from cnnlab.training.engines.torch_state import arrays, load_state, load_tensors, load_weights, state_of
@@ -61,9 +62,9 @@ class TorchEngine:
         self._mean = torch.as_tensor(mean, dtype=self.dtype, device=device).view(1, -1, 1, 1)
         self._scale = (1 / torch.as_tensor(std, dtype=self.dtype, device=device)).view(1, -1, 1, 1)
         parameters = list(self.net.parameters())
+        self._lowest = parameters[: up_to(train.freeze_up_to, [name for name, _ in self.net.named_parameters()])]
         self._whitenings = [layer for layer in self.net.modules() if isinstance(layer, Whitening)]
-        trained = [p for p in parameters if p.requires_grad and all(p is not layer.bias for layer in self._whitenings)]
-        self._probe = next((parameter for parameter in trained if parameter.dim() == 1), trained[0])
+        self._probe = self._lowest_trained(parameters)
         self._draws = any(_may_draw(layer) for layer in self.net.modules())
         self.profile = OFF
         self.waits = device.type != "cuda"
@@ -131,6 +132,16 @@ class TorchEngine:
         mine = _floats(self.net)
         torch._foreach_lerp_(list(self.slow.values()), list(mine.values()), 1 - decay)
         torch._foreach_copy_(list(mine.values()), list(self.slow.values()))
+
+    def freeze(self) -> None:
+        """Train the layers up to `train.freeze_up_to` no more; may be said again."""
+        if not self._lowest:
+            return
+        for parameter in self._lowest:
+            parameter.requires_grad_(False)
+            parameter.grad = None
+        self._lowest, self._whitenings = [], []
+        self._probe = self._lowest_trained(list(self.net.parameters()))
 
     def wait(self) -> None:
         """Return when the device has done all that was asked of it; a CPU always has."""
@@ -276,6 +287,11 @@ class TorchEngine:
             finite = finite & nn.utils.clip_grad_norm_(self.net.parameters(), self.train.clip_norm).isfinite()
         self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]  # as torch.amp.GradScaler sets it
         return torch.where(finite, objective, math.nan)
+
+    def _lowest_trained(self, parameters: list[nn.Parameter]) -> nn.Parameter:
+        """The lowest parameter of one axis that always trains, a small one; where none has one axis, the lowest."""
+        trained = [p for p in parameters if p.requires_grad and all(p is not layer.bias for layer in self._whitenings)]
+        return next((parameter for parameter in trained if parameter.dim() == 1), trained[0])
 
     def _gradient_is_finite(self) -> bool:
         """Look at one small gradient, the lowest layer's, in which the δ of all others meet; if it is bad, at all."""

@@ -48,6 +48,21 @@ def test_both_engines_grow_their_images_and_turn_their_weights_alike(train_digit
     assert np.allclose(*curves, rtol=1e-9, atol=0)
 
 
+@pytest.mark.parametrize("optimiser", ["sgd", "muon"])
+def test_both_engines_freeze_the_lowest_layers_alike(train_digits, optimiser):
+    options = (
+        "train.freeze_up_to=stage1-block1",
+        "train.freeze_from=0.4",
+        f"optim.name={optimiser}",
+        "train.clip_norm=0.5",
+    )
+    curves = []
+    for engine in ("torch", "numpy"):
+        finished = train_digits("resnet:depth=8,width=4", FP64, *options, engine=engine)
+        curves.append([(row.objective, row.train_loss, row.val_loss, row.train_acc) for row in finished.rows])
+    assert np.allclose(*curves, rtol=1e-9, atol=0)
+
+
 @pytest.mark.parametrize("size", [(15, 9), (8, 16), (3, 5)])
 def test_both_engines_shrink_images_alike(size):
     images, labels = pictures(8)
