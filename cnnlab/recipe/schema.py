@@ -82,8 +82,9 @@ class TrainSection(Section):
     full_scale_from: Annotated[float, Field(gt=0, lt=1)] = 0.8
     """Part of the steps after which the images have their full size, where `initial_scale` is below 1."""
     freeze_up_to: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    """The layer, by its name, up to which the weights are frozen for the last part of the steps: the lowest layers come
-    to rest first, and what does not train is not back-propagated to (Brock et al. 2017, FreezeOut); none: all train."""
+    """The layer, by its name, up to which the weights are frozen for the last part of the steps, and are not
+    back-propagated to any more. Until then they have the whole schedule of the learning rate (Brock et al. 2017,
+    FreezeOut); none: all train to the end."""
     freeze_from: Annotated[float, Field(gt=0, lt=1)] = 0.7
     """Part of the steps after which they are frozen; batch normalisation goes on with each batch's statistics."""
     patience: Count | None = None

@@ -129,7 +129,7 @@ def _count(recipe: Recipe, input_shape: tuple[int, int, int], classes: int) -> L
     channels, height, width = input_shape
     with contextlib.nullcontext() if registry.is_user_file(recipe.model.arch) else without_weights():
         net = registry.build(recipe.model, channels, classes, (height, width))
-    up_to(recipe.train.freeze_up_to, [name for name, _ in net.named_parameters()])
+    up_to(recipe.train.freeze_up_to, list(net.named_parameters()))
     try:
         return layer_table(net, input_shape)
     except RuntimeError as error:

@@ -23,7 +23,7 @@ from cnnlab.training.prepare import Prepared
 from cnnlab.training.profiling import OFF, Profile
 from cnnlab.training.run_folder import EpochRow, RunFolder, write_json
 from cnnlab.training.saving import Midway, Progress, Saver
-from cnnlab.training.schedule import Growth, is_frozen, learning_rate, lookahead_decay
+from cnnlab.training.schedule import Growth, learning_rate, lookahead_decay, lowest_rate
 from cnnlab.training.summary import result, started
 from cnnlab.training.tensorboard import TensorBoard
 from cnnlab.training.world import ProcessLost
@@ -169,10 +169,9 @@ class Run:
         size = recipe.train.batch_size
         for step, item in enumerate(self._batches(epoch, midway.steps), midway.steps):
             lr = self._learning_rate(epoch, step)
-            if is_frozen(recipe.train, self._steps_before(epoch, step), self.prepared.steps):
-                self.prepared.engine.freeze()
             self.world.wishes.save = self.world.first and time.perf_counter() - saved > SAVE_SECONDS
-            value = self.prepared.engine.step(item, lr, StepKey(recipe.seed, epoch, step))
+            lowest = self._lowest_rate(epoch, step)
+            value = self.prepared.engine.step(item, lr, StepKey(recipe.seed, epoch, step), lowest)
             self._look_ahead(epoch, step)
             now = time.perf_counter()
             midway.steps, midway.seconds = step + 1, now - started
@@ -240,6 +239,11 @@ class Run:
     def _learning_rate(self, epoch: int, step: int) -> float:
         done, prepared = self._steps_before(epoch, step), self.prepared
         return learning_rate(prepared.recipe.optim, done, prepared.steps, prepared.steps_per_epoch)
+
+    def _lowest_rate(self, epoch: int, step: int) -> float | None:
+        done, prepared = self._steps_before(epoch, step), self.prepared
+        recipe = prepared.recipe
+        return lowest_rate(recipe.train, recipe.optim, done, prepared.steps, prepared.steps_per_epoch)
 
     def _look_ahead(self, epoch: int, step: int) -> None:
         done = self._steps_before(epoch, step) + 1

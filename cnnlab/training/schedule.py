@@ -66,9 +66,16 @@ def lookahead_decay(every: int, done: int, steps: int) -> float | None:
     return LOOKAHEAD_DECAY**every * (done / steps) ** 3
 
 
-def is_frozen(train: TrainSection, step: int, steps: int) -> bool:
-    """Whether the layers up to `train.freeze_up_to` do not train in step `step` (from 0) of `steps`."""
-    return train.freeze_up_to is not None and step >= train.freeze_from * steps
+def lowest_rate(train: TrainSection, optim: OptimSection, step: int, steps: int, steps_per_epoch: int) -> float | None:
+    """The learning rate of the layers up to `train.freeze_up_to`; None: no layers are meant.
+
+    They have the whole schedule in the part `train.freeze_from` of the steps: they come to rest before they are frozen,
+    at a rate of 0 (Brock et al. 2017).
+    """
+    if train.freeze_up_to is None:
+        return None
+    end = math.ceil(train.freeze_from * steps)
+    return learning_rate(optim, step, end, steps_per_epoch) if step < end else 0.0
 
 
 @dataclass(frozen=True)

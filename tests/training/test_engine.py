@@ -177,8 +177,7 @@ def test_frozen_layers_stay_and_those_behind_train_on(name):
     engine.step(batches()[0], 0.1, StepKey(0, 1, 0))
     before = engine.weights()
     for _ in range(2):
-        engine.freeze()
-        engine.step(batches()[1], 0.1, StepKey(0, 1, 1))
+        engine.step(batches()[1], 0.1, StepKey(0, 1, 1), 0.0)
     after = engine.weights()
     changed = {name for name, array in after.items() if not np.array_equal(array, before[name])}
     assert changed == {"1.running_mean", "1.running_var", "1.num_batches_tracked", "4.weight", "4.bias"}
@@ -187,20 +186,35 @@ def test_frozen_layers_stay_and_those_behind_train_on(name):
     net.load_state_dict({name: torch.from_numpy(array) for name, array in before.items()})
     outputs = net.train()(normalised(batches()[1].images))
     loss = nn.functional.cross_entropy(outputs, torch.from_numpy(batches()[1].labels))
-    refused = make_engine(make_net(), train={"freeze_up_to": "1"})
-    refused.load_weights(before)
-    refused.freeze()
-    assert refused.step(batches()[1], 0.1, StepKey(0, 1, 1)) == pytest.approx(loss.item(), rel=1e-12)
+    other = make_engine(make_net(), train={"freeze_up_to": "1"})
+    other.load_weights(before)
+    assert other.step(batches()[1], 0.1, StepKey(0, 1, 1), 0.0) == pytest.approx(loss.item(), rel=1e-12)
 
 
 def test_a_frozen_net_still_refuses_what_is_not_finite():
     engine = make_engine(make_net(), train={"freeze_up_to": "0"})
-    engine.freeze()
     weights = engine.weights()
     weights["4.bias"][:] = np.nan
     engine.load_weights(weights)
     with pytest.raises(NumericError, match="not finite"):
-        engine.step(batches()[0], 0.1, StepKey(0, 1, 0))
+        engine.step(batches()[0], 0.1, StepKey(0, 1, 0), 0.0)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_the_lowest_layers_have_a_rate_of_their_own(name):
+    """Of one step the change is in proportion to the rate, layer by layer."""
+    changes = []
+    for lowest in (0.1, 0.05, None):
+        engine = make_engine(make_net(), name=name, train={"freeze_up_to": "0"}, norm_bias_lr=4.0)
+        before = engine.weights()
+        engine.step(batches()[0], 0.1, StepKey(0, 1, 0), lowest)
+        after = engine.weights()
+        changes.append({key: after[key] - before[key] for key in ("0.weight", "0.bias", "1.bias", "4.weight")})
+    full, half, same = changes
+    for key, change in full.items():
+        assert np.abs(change).max() > 0
+        assert np.array_equal(change, same[key])
+        assert half[key] == pytest.approx(change / 2 if key.startswith("0") else change, rel=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -67,16 +67,15 @@ class Engine(Protocol):
         """Draw the weights and their slow average together (`train.lookahead`)."""
         ...
 
-    def freeze(self) -> None:
-        """Train the layers up to `train.freeze_up_to` no more; may be said again."""
-        ...
-
     def wait(self) -> None:
         """Return when the device has done all that was asked of it."""
         ...
 
-    def step(self, batch: Batch, lr: float, key: StepKey) -> SupportsFloat:
-        """One step of training at learning rate `lr`: the mean objective over the batch (before the step)."""
+    def step(self, batch: Batch, lr: float, key: StepKey, lowest_lr: float | None = None) -> SupportsFloat:
+        """One step of training at learning rate `lr`: the mean objective over the batch (before the step).
+
+        The layers up to `train.freeze_up_to` train at `lowest_lr`, or as the others (None); from 0 on they are frozen.
+        """
         ...
 
     def picker(self, images: np.ndarray, cutout: int, fill: np.ndarray) -> Callable[[Moves], Any]:

@@ -1,7 +1,7 @@
 """The hand-derived engine: the torch net is mirrored layer by layer and trained by `cnnlab.backprop`."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from cnnlab.recipe.schema import OptimSection, TrainSection
 from cnnlab.training.engines.base import Batch, LayerGradient, StepKey, count_of_updates
 from cnnlab.training.engines.diagnosis import bad_gradient, bad_output, bad_weight, leaves, not_finite
 from cnnlab.training.engines.numpy_gradient_recorder import NumpyGradientRecorder, walk
-from cnnlab.training.engines.parameter_groups import parameter_groups, up_to
+from cnnlab.training.engines.parameter_groups import Trained, parameter_groups, set_rates, up_to
 from cnnlab.training.engines.saved_state import optimizer_state, require_same_kind
 from cnnlab.training.profiling import OFF
 
@@ -53,16 +53,16 @@ class NumpyEngine:
         self.net = mirror(net, self.dtype)
         self.averaged = copy.deepcopy(self.net).eval() if train.ema else None
         self.updates = 0
-        self.optim, self.optimizer = optim, _optimizer(self.net, optim)
+        lowest = set(up_to(train.freeze_up_to, list(self.net.named_parameters())))
+        self.optim, self.optimizer = optim, _optimizer(self.net, optim, lowest)
         self.profile = OFF
         parameters = list(self.net.parameters())
-        self._lowest = parameters[: up_to(train.freeze_up_to, [name for name, _ in self.net.named_parameters()])]
         self._probe = next((parameter for parameter in parameters if parameter.value.ndim == 1), parameters[0])
         self._losses = [_loss(train), _loss(train)]
         self._mean = mean.astype(self.dtype)
         self._scale = (1 / std.astype(self.dtype)).astype(self.dtype)
 
-    def step(self, batch: Batch, lr: float, key: StepKey) -> float:
+    def step(self, batch: Batch, lr: float, key: StepKey, lowest_lr: float | None = None) -> float:
         """Forward, backward, clip, update, average: the mean objective over the batch.
 
         Raises:
@@ -72,8 +72,9 @@ class NumpyEngine:
         for name, layer in walk(self.net):
             if isinstance(layer, backprop.Dropout):
                 layer.rng = generator(key.seed, f"dropout:{name}", key.epoch, key.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr * group["lr_factor"]
+        if lowest_lr == 0:
+            self._freeze()
+        set_rates(self.optimizer.param_groups, lr, lowest_lr)
         with self.profile.phase("data"):
             images = self._normalised(batch.images, batch.size)
             if batch.partners is not None:
@@ -94,12 +95,6 @@ class NumpyEngine:
 
     def look_ahead(self, decay: float) -> None:
         """Refused at the beginning: this engine has no slow average."""
-
-    def freeze(self) -> None:
-        """Train the layers up to `train.freeze_up_to` no more; may be said again."""
-        lowest, self._lowest = set(self._lowest), []
-        for group in self.optimizer.param_groups if lowest else ():
-            group["params"] = [parameter for parameter in group["params"] if parameter not in lowest]
 
     def wait(self) -> None:
         """Return at once: NumPy has done what it was asked."""
@@ -191,6 +186,10 @@ class NumpyEngine:
         delta = batch.share * first.backward() + (1 - batch.share) * second.backward()
         return batch.share * value + (1 - batch.share) * blended, delta.astype(outputs.dtype, copy=False)
 
+    def _freeze(self) -> None:
+        """Train the layers up to `train.freeze_up_to` no more."""
+        self.optimizer.param_groups[:] = [group for group in self.optimizer.param_groups if not group["lowest"]]
+
     def _average(self) -> None:
         """Exponential moving average of weights and statistics, in which the first updates weigh more."""
         if self.averaged is None:
@@ -258,11 +257,14 @@ def _loss(train: TrainSection) -> backprop.Loss:
     )
 
 
-def _optimizer(net: Layer, optim: OptimSection) -> backprop.Optimizer:
-    """SGD, Adam, AdamW or Muon, with the groups of `parameter_groups`."""
+def _optimizer(net: Layer, optim: OptimSection, lowest: Collection[backprop.Parameter]) -> backprop.Optimizer:
+    """SGD, Adam, AdamW or Muon, with the groups of `parameter_groups`; `lowest`: the lowest layers' parameters."""
     norms = (backprop.BatchNorm1d, backprop.BatchNorm2d)
     groups: list[Any] = parameter_groups(
-        [(each, each.value.ndim, each.name == "bias" and isinstance(each.layer, norms)) for each in net.parameters()],
+        [
+            Trained(each, each.value.ndim, each.name == "bias" and isinstance(each.layer, norms), each in lowest)
+            for each in net.parameters()
+        ],
         optim,
     )
     if optim.name in ("sgd", "muon"):

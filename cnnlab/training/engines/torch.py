@@ -22,7 +22,7 @@ from cnnlab.training.engines.base import Batch, LayerGradient, StepKey, count_of
 from cnnlab.training.engines.diagnosis import bad_gradient, bad_output, bad_weight, leaves, not_finite
 from cnnlab.training.engines.gradient_sum import GradientSum
 from cnnlab.training.engines.on_device import Picker, picker, sent
-from cnnlab.training.engines.parameter_groups import up_to
+from cnnlab.training.engines.parameter_groups import set_rates, up_to
 from cnnlab.training.engines.torch_gradient_recorder import TorchGradientRecorder
 from cnnlab.training.engines.torch_optimizer import make_optimizer, update
 from cnnlab.training.engines.torch_state import arrays, load_state, load_tensors, load_weights, state_of
@@ -58,11 +58,11 @@ class TorchEngine:
         self.averaged = copy.deepcopy(self.net).requires_grad_(False) if train.ema else None
         self.slow = _floats(copy.deepcopy(self.net)) if train.lookahead else None
         self.updates = 0
-        self.optim, self.optimizer = optim, make_optimizer(self.net, optim, device)
+        self._lowest = up_to(train.freeze_up_to, list(self.net.named_parameters()))
+        self.optim, self.optimizer = optim, make_optimizer(self.net, optim, device, self._lowest)
         self._mean = torch.as_tensor(mean, dtype=self.dtype, device=device).view(1, -1, 1, 1)
         self._scale = (1 / torch.as_tensor(std, dtype=self.dtype, device=device)).view(1, -1, 1, 1)
         parameters = list(self.net.parameters())
-        self._lowest = parameters[: up_to(train.freeze_up_to, [name for name, _ in self.net.named_parameters()])]
         self._whitenings = [layer for layer in self.net.modules() if isinstance(layer, Whitening)]
         self._probe = self._lowest_trained(parameters)
         self._draws = any(_may_draw(layer) for layer in self.net.modules())
@@ -75,7 +75,7 @@ class TorchEngine:
         self._sum = GradientSum(world, parameters) if world.size > 1 else None
         self._dropouts = [(name, layer) for name, layer in self.net.named_modules() if isinstance(layer, Dropout)]
 
-    def step(self, batch: Batch, lr: float, key: StepKey) -> float | Tensor:
+    def step(self, batch: Batch, lr: float, key: StepKey, lowest_lr: float | None = None) -> float | Tensor:
         """Forward, backward, clip, update, average: the mean objective over the batch.
 
         On a CUDA device the host does not wait: the objective comes as a tensor, and is NaN if the step was refused.
@@ -94,8 +94,9 @@ class TorchEngine:
             torch.manual_seed(random_key(key.seed, purpose, key.epoch, key.step) % 2**63)
         for whitening in self._whitenings:
             whitening.requires_bias_grad(key.epoch)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr * group["lr_factor"]
+        if lowest_lr == 0:
+            self._freeze()
+        set_rates(self.optimizer.param_groups, lr, lowest_lr)
         with self.profile.phase("data"):
             images, labels = self._to_device(batch.images, batch.size), sent(batch.labels, self._device)
             partners = None if batch.partners is None else sent(batch.partners, self._device)
@@ -132,16 +133,6 @@ class TorchEngine:
         mine = _floats(self.net)
         torch._foreach_lerp_(list(self.slow.values()), list(mine.values()), 1 - decay)
         torch._foreach_copy_(list(mine.values()), list(self.slow.values()))
-
-    def freeze(self) -> None:
-        """Train the layers up to `train.freeze_up_to` no more; may be said again."""
-        if not self._lowest:
-            return
-        for parameter in self._lowest:
-            parameter.requires_grad_(False)
-            parameter.grad = None
-        self._lowest, self._whitenings = [], []
-        self._probe = self._lowest_trained(list(self.net.parameters()))
 
     def wait(self) -> None:
         """Return when the device has done all that was asked of it; a CPU always has."""
@@ -250,6 +241,16 @@ class TorchEngine:
         if self.precision != "bf16":
             return contextlib.nullcontext()
         return torch.autocast(self.device, dtype=torch.bfloat16)
+
+    def _freeze(self) -> None:
+        """Train the layers up to `train.freeze_up_to` no more."""
+        if not self._lowest:
+            return
+        for parameter in self._lowest:
+            parameter.requires_grad_(False)
+            parameter.grad = None
+        self._lowest, self._whitenings = [], []
+        self._probe = self._lowest_trained(list(self.net.parameters()))
 
     def _average(self) -> None:
         """Exponential moving average of weights and statistics; the first updates weigh more: a good start."""

@@ -2,24 +2,28 @@
 
 import contextlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
 
 from cnnlab.recipe.schema import OptimSection
 from cnnlab.training.engines.muon import Muon
-from cnnlab.training.engines.parameter_groups import parameter_groups
+from cnnlab.training.engines.parameter_groups import Trained, parameter_groups
 
 
-def make_optimizer(net: nn.Module, optim: OptimSection, device: torch.device) -> torch.optim.Optimizer:
-    """SGD, Adam, AdamW or Muon, with the groups of `parameter_groups`.
+def make_optimizer(
+    net: nn.Module, optim: OptimSection, device: torch.device, lowest: Sequence[nn.Parameter] = ()
+) -> torch.optim.Optimizer:
+    """SGD, Adam, AdamW or Muon, with the groups of `parameter_groups`; `lowest`: the lowest layers' parameters.
 
     Neither this nor `update` imports torch._dynamo, which would take half of the time before a first step.
     """
-    biases = set(map(id, _norm_biases(net)))
+    biases, low = set(map(id, _norm_biases(net))), set(map(id, lowest))
     trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
-    groups = parameter_groups([(each, each.dim(), id(each) in biases) for each in trained], optim)
+    groups = parameter_groups(
+        [Trained(each, each.dim(), id(each) in biases, id(each) in low) for each in trained], optim
+    )
     fused = device.type in ("cpu", "cuda") or None
     with _without_the_compiler():
         if optim.name in ("sgd", "muon"):
