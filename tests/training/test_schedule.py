@@ -3,7 +3,7 @@
 import pytest
 
 from cnnlab.recipe.schema import OptimSection, TrainSection
-from cnnlab.training.schedule import Growth, learning_rate, lookahead_decay
+from cnnlab.training.schedule import Growth, learning_rate, lookahead_decay, lowest_rate
 
 
 def rates(steps=100, per_epoch=10, **options):
@@ -62,6 +62,16 @@ def test_triangle_rises_from_a_fifth_and_falls_to_seven_hundredths():
     rise, fall = values[1] - values[0], values[50] - values[51]
     assert values[10] == pytest.approx(0.2 + 10 * rise)
     assert values[90] == pytest.approx(1.0 - 67 * fall)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "one-cycle", "triangle"])
+def test_layers_that_freeze_have_the_whole_schedule_before(schedule):
+    optim = OptimSection(lr=1.0, schedule=schedule)
+    train = TrainSection(freeze_up_to="conv1", freeze_from=0.333)
+    values = [lowest_rate(train, optim, step, 150, 10) for step in range(150)]
+    assert values[:50] == rates(50, schedule=schedule)
+    assert values[50:] == [0.0] * 100
+    assert lowest_rate(TrainSection(), optim, 0, 150, 10) is None
 
 
 def test_the_slow_average_keeps_more_and_more_and_all_in_the_end():

@@ -82,11 +82,11 @@ def test_a_step_that_nobody_waits_for_changes_nothing_where_numbers_go_wrong(tra
 def test_a_refused_step_is_told_when_the_objectives_are_read(train_digits, monkeypatch):
     real = TorchEngine.step
 
-    def step(self, batch, lr, key):
+    def step(self, batch, lr, key, *rest):
         self.waits = False
         if (key.epoch, key.step) == (2, 4):
             self._scale = self._scale * math.nan
-        return real(self, batch, lr, key)
+        return real(self, batch, lr, key, *rest)
 
     monkeypatch.setattr(TorchEngine, "step", step)
     with pytest.raises(NumericError, match=r"epoch 2, step 5.*what epoch 1 left is kept"):
