@@ -224,13 +224,13 @@ def test_bad_numbers_keep_the_last_checkpoint_and_the_best(train_digits, monkeyp
 
     step = TorchEngine.step
 
-    def spoilt(self, batch, lr, key):
+    def spoilt(self, batch, lr, key, *rest):
         if (key.epoch, key.step) == (3, 1):
             bias = dict(self.net.named_parameters())["fc2.bias"]
             bias.register_hook(lambda gradient: gradient * float("inf"))
             lowest = dict(self.net.named_parameters())["fc1.bias"]
             lowest.register_hook(lambda gradient: gradient * float("nan"))
-        return step(self, batch, lr, key)
+        return step(self, batch, lr, key, *rest)
 
     monkeypatch.setattr(TorchEngine, "step", spoilt)
     with pytest.raises(NumericError, match=r"epoch 3, step 2: .* gradient of fc2\.bias; what epoch 2 left") as caught:
