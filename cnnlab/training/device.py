@@ -1,4 +1,4 @@
-"""Which device, which precision, how many threads."""
+"""Which device, which precision, which layout in memory, how many threads."""
 
 import ctypes
 import os
@@ -54,6 +54,27 @@ def choose_precision(wanted: Precision, device: torch.device) -> str:
 def _cpu_has_bf16() -> bool:
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, check)() for check in checks if hasattr(torch.cpu, check))
+
+
+FLOATS_OF_A_REGISTER = 16
+"""Of AVX-512; AVX2's hold half as many."""
+
+
+def choose_layout(net: torch.nn.Module, device: torch.device) -> torch.memory_format:
+    """How a net's maps lie in memory: channels_last, but for nets of which oneDNN then computes wrong gradients.
+
+    Of a 1×1 convolution with a stride and fewer input channels than a vector register holds numbers, it writes past its
+    workspace: ∂J/∂w is wrong, or the process dies (oneDNN issue 6035; seen with torch 2.14.1 under AVX2).
+    """
+    narrow = (
+        layer
+        for layer in net.modules()
+        if isinstance(layer, torch.nn.Conv2d)
+        and layer.kernel_size == (1, 1)
+        and layer.stride != (1, 1)
+        and layer.in_channels // layer.groups < FLOATS_OF_A_REGISTER
+    )
+    return torch.contiguous_format if device.type == "cpu" and any(narrow) else torch.channels_last
 
 
 def set_threads(wanted: int | None, world: World = ALONE) -> int:

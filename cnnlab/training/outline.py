@@ -146,9 +146,9 @@ def _measure(
     channels, height, width = input_shape
     dtype = torch.float64 if precision == "fp64" else torch.float32
     net = registry.build(recipe.model, channels, classes, (height, width))
-    net = net.to(device=device, dtype=dtype, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    images = torch.zeros((PROBE_IMAGES, *input_shape), device=device, dtype=dtype)
-    images = images.contiguous(memory_format=torch.channels_last)
+    layout = devices.choose_layout(net, device)
+    net = net.to(device=device, dtype=dtype, memory_format=layout).eval()  # type: ignore[call-overload]
+    images = torch.zeros((PROBE_IMAGES, *input_shape), device=device, dtype=dtype).contiguous(memory_format=layout)
     seconds = 0.0
     for _ in range(2):
         started = time.perf_counter()

@@ -18,6 +18,7 @@ from cnnlab.randomness import Share, generator
 from cnnlab.randomness import key as random_key
 from cnnlab.recipe.schema import OptimSection, TrainSection
 from cnnlab.text import printable
+from cnnlab.training.device import choose_layout
 from cnnlab.training.engines.base import Batch, LayerGradient, StepKey, count_of_updates
 from cnnlab.training.engines.diagnosis import bad_gradient, bad_output, bad_weight, leaves, not_finite
 from cnnlab.training.engines.gradient_sum import GradientSum
@@ -54,7 +55,8 @@ class TorchEngine:
         self.train, self.precision, self.device = train, precision, device.type
         self._device = device
         self.dtype = torch.float64 if precision == "fp64" else torch.float32
-        self.net = net.to(device=device, dtype=self.dtype).to(memory_format=torch.channels_last)
+        self._layout = choose_layout(net, device)
+        self.net = net.to(device=device, dtype=self.dtype).to(memory_format=self._layout)
         self.averaged = copy.deepcopy(self.net).requires_grad_(False) if train.ema else None
         self.slow = _floats(copy.deepcopy(self.net)) if train.lookahead else None
         self.updates = 0
@@ -218,7 +220,7 @@ class TorchEngine:
         self.updates = count_of_updates(state)
 
     def _to_device(self, images: np.ndarray | Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """(B, H, W, C) uint8 to normalised (B, C, H, W), channels_last: the layout it already has.
+        """(B, H, W, C) uint8 to normalised (B, C, H, W), mostly channels_last: the layout it already has.
 
         Images that are shrunk to `size` are smoothed first, as by Pillow's bilinear filter.
         """
@@ -226,7 +228,9 @@ class TorchEngine:
         pixels = there.permute(0, 3, 1, 2).to(self.dtype)  # (B, C, H, W)
         if size is not None:
             pixels = F.interpolate(pixels, size, mode="bilinear", antialias=True)
-            pixels = pixels.contiguous(memory_format=torch.channels_last)
+            pixels = pixels.contiguous(memory_format=self._layout)
+        if self._layout == torch.contiguous_format:
+            pixels = pixels.clone(memory_format=self._layout)  # of one channel, contiguous() leaves the strides
         return pixels.sub_(self._mean).mul_(self._scale)
 
     def _objective(self, outputs: Tensor, labels: Tensor) -> Tensor:
