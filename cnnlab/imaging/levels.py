@@ -31,28 +31,36 @@ def to_levels(
         The picture (H', W', C), and the smallest and the largest response.
     """
     top = int(np.iinfo(dtype).max)
-    factor, shift = job.scale, job.kernel.offset
+    factor, shift, divisor = job.scale, job.kernel.offset, 1.0
     low = high = 0.0
-    if response in ("signed", "scale"):
+    spread = response in ("signed", "scale")
+    if spread:
         low, high = job.run(lambda tile, region, scratch, ends: None, threads)  # the range first: tiles are not kept
-        gain, base = _spread(response, low, high, top)
+        gain, base, divisor = _spread(response, low, high, top)
         factor, shift = factor * gain, shift * gain + base
     out = np.empty(job.shape, dtype)
 
+    def adjust(values: np.ndarray) -> None:
+        if factor != 1:
+            np.multiply(values, factor, out=values)
+        if shift:
+            np.add(values, shift, out=values)
+        if divisor != 1:
+            np.divide(values, divisor, out=values)
+        if response == "abs":
+            np.abs(values, out=values)
+
     def keep(tile: np.ndarray, region: Region, scratch: Scratch, ends: Range) -> None:
         values = tile
-        if factor != 1 or shift != 0:
-            wide = np.dtype(np.float64 if top > 255 or tile.dtype == np.float64 else np.float32)
+        if factor != 1 or shift or divisor != 1:
+            wide = np.dtype(np.float64 if spread or top > 255 or tile.dtype == np.float64 else np.float32)
             if tile.dtype != wide:
                 values = scratch.take(tile.shape, wide)
                 np.copyto(values, tile)
-            np.multiply(values, factor, out=values)
-            if shift:
-                np.add(values, shift, out=values)
-        if response == "abs":
-            np.abs(values, out=values)
-        reach = [factor * end + shift for end in ends]
-        _round_and_cut(values, out[region], [abs(end) for end in reach] + [0] if response == "abs" else reach, scratch)
+        reach = np.array(ends, values.dtype)
+        adjust(values)
+        adjust(reach)  # by the same arithmetic, which keeps the order: no value leaves its ends, however it is rounded
+        _round_and_cut(values, out[region], reach, scratch)
         if values is not tile:
             scratch.give(values)
 
@@ -60,14 +68,15 @@ def to_levels(
     return (out, *(seen if response in ("clip", "abs") else (low, high)))
 
 
-def _round_and_cut(values: np.ndarray, levels: np.ndarray, reach: list[float], scratch: Scratch) -> None:
-    """Write `values`, none of them beyond `reach`, as the nearest levels of `levels`."""
+def _round_and_cut(values: np.ndarray, levels: np.ndarray, reach: np.ndarray, scratch: Scratch) -> None:
+    """Write `values`, of which `reach` holds both ends, as the nearest levels of `levels`."""
     top = int(np.iinfo(levels.dtype).max)
     if values.dtype.kind == "f":
         np.rint(values, out=values)
+        reach = np.rint(reach)  # 255.5 goes to 256, which uint8 would turn into 0
     narrow = values
-    if values.dtype != levels.dtype and (min(reach) < -0.5 or max(reach) > top + 0.5):
-        if values.dtype == np.float32 and max(map(abs, reach)) < 32_000:  # int16 is cut in half the time
+    if values.dtype != levels.dtype and (reach.min() < 0 or reach.max() > top):
+        if values.dtype == np.float32 and np.abs(reach).max() < 32_000:  # int16 is cut in half the time
             narrow = scratch.take(values.shape, np.dtype(np.int16))
             np.copyto(narrow, values, casting="unsafe")
         np.clip(narrow, 0, top, out=narrow)
@@ -76,10 +85,12 @@ def _round_and_cut(values: np.ndarray, levels: np.ndarray, reach: list[float], s
         scratch.give(narrow)
 
 
-def _spread(response: Response, low: float, high: float, top: int) -> tuple[float, float]:
-    """Factor and shift that bring the responses from `low` to `high` onto the levels 0 to `top`."""
+def _spread(response: Response, low: float, high: float, top: int) -> tuple[float, float, float]:
+    """Factor, shift, then divisor that bring the responses from `low` to `high` onto the levels 0 to `top`.
+
+    Divided last: the quotient of whole numbers is exact at the halves, which a factor of 1 / 7 is not.
+    """
+    largest, span = max(abs(low), abs(high)), high - low
     if response == "signed":
-        largest = max(abs(low), abs(high))
-        return ((top - 1) / 2 / largest if largest else 0.0), (top + 1) / 2
-    gain = top / (high - low) if high > low else 0.0
-    return gain, -low * gain
+        return ((top - 1) / 2, (top + 1) / 2 * largest, largest) if largest else (0.0, (top + 1) / 2, 1.0)
+    return (float(top), -low * top, span) if span else (0.0, 0.0, 1.0)

@@ -185,6 +185,31 @@ def test_levels_of_each_response() -> None:
         assert (low, high) == (-100, 100)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "kernel", "level"),
+    [
+        (np.uint8, Kernel("k", (np.array([[1.0]]),), offset=0.5), 255),
+        (np.uint8, Kernel("k", (np.array([[3.5]]),)), 73),  # 73 · 3.5 = 255.5
+        (np.uint8, Kernel("k", (np.array([[1.0]]),), offset=0.499999), 255),  # 255.5 in float32 only
+        (np.uint16, Kernel("k", (np.array([[1.0]]),), offset=0.5), 65535),
+    ],
+)
+def test_white_and_a_half_stays_white(dtype: type, kernel: Kernel, level: int) -> None:
+    job = Correlation(np.full((4, 5, 1), level, dtype), kernel, precise=False)
+    for response in ("clip", "abs"):
+        assert np.unique(to_levels(job, response, dtype)[0]).tolist() == [np.iinfo(dtype).max]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("last", [*range(2, 60), 1023, 16383])
+def test_spread_levels_are_rounded_to_the_nearest_halves_to_even(last: int) -> None:
+    pixels = np.linspace(0, last, 2000).astype(np.uint16)[None, :, None]
+    job = Correlation(pixels, named_kernel("identity", {}), precise=False)
+    for response, top, middle in (("scale", 255, 0), ("signed", 127, 128)):
+        whole, rest = np.divmod(pixels.astype(np.int64) * top + middle * last, last)
+        expected = whole + (2 * rest + whole % 2 > last)
+        np.testing.assert_array_equal(to_levels(job, response)[0], expected, err_msg=response)  # type: ignore[arg-type]
+
+
 def test_a_flat_picture_is_zero_signed_mid_gray_and_no_crash_scaled() -> None:
     job = Correlation(np.full((5, 5, 1), 9, np.uint8), named_kernel("edge", {}))
     assert np.unique(to_levels(job, "signed")[0]).tolist() == [128]
