@@ -82,8 +82,10 @@ def whole_numbers(matrix: np.ndarray) -> tuple[np.ndarray, float] | None:
         return matrix, 1.0
     smallest, largest = float(magnitudes.min()), float(magnitudes.max())
     for scale in (1.0, *(smallest / divisor for divisor in range(1, 17))):
+        if scale == 0 or largest / scale > _MAX_WHOLE:  # 0: the smallest float64, divided
+            continue
         whole = np.rint(matrix / scale)
-        if largest / scale <= _MAX_WHOLE and np.abs(whole * scale - matrix).max() <= _TOLERANCE * min(smallest, 1.0):
+        if np.abs(whole * scale - matrix).max() <= _TOLERANCE * min(smallest, 1.0):
             common = math.gcd(*(int(value) for value in np.abs(whole).ravel()))
             return whole / common, common * scale
     return None

@@ -146,10 +146,15 @@ def gaussian_matrix(size: int | None, sigma: float | None) -> np.ndarray:
         size = 5 if sigma is None else min(2 * math.ceil(3 * sigma) + 1, MAX_SIZE)
     if sigma is None:
         sigma = 0.3 * ((size - 1) / 2 - 1) + 0.8
-    x = np.arange(size) - (size - 1) / 2
-    line = np.exp(-(x**2) / (2 * sigma**2))
-    line /= line.sum()
-    return np.outer(line, line)
+    bell = _bell(np.arange(size) - (size - 1) / 2, sigma)
+    return np.outer(bell, bell)
+
+
+def _bell(x: np.ndarray, sigma: float) -> np.ndarray:
+    """A Gaussian at `x`, normalised to sum 1."""
+    exponents = x**2 / (2 * sigma**2)
+    bell = np.exp(exponents.min() - exponents)  # with an even size no x is 0: all could be 0 in float64, their sum too
+    return np.asarray(bell / bell.sum())
 
 
 def _identity_matrix(size: int) -> np.ndarray:
@@ -180,8 +185,7 @@ def _laplacian_of_gaussian(size: int | None, sigma: float) -> Kernel:
     if size is None:
         size = min(2 * math.ceil(4 * sigma) + 1, MAX_SIZE)
     x = np.arange(size) - (size - 1) / 2
-    bell = np.exp(-(x**2) / (2 * sigma**2))
-    bell /= bell.sum()
+    bell = _bell(x, sigma)
     curvature = (x**2 - sigma**2) / sigma**4 * bell  # the second derivative of the bell
     curvature -= bell * curvature.sum()  # exactly 0 in sum, cut off or not; and still of rank 2
     return Kernel("log", (np.outer(curvature, bell) + np.outer(bell, curvature),))

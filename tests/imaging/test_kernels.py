@@ -81,6 +81,20 @@ def test_unsharp_adds_what_a_blur_takes_away() -> None:
     np.testing.assert_allclose(sharp, identity + 0.5 * (identity - blurred), atol=1e-15)
 
 
+@pytest.mark.parametrize("name", ["gaussian", "unsharp", "log"])
+@pytest.mark.parametrize("size", [3, 4])
+def test_a_sigma_of_almost_nothing_leaves_the_middle_pixels(name: str, size: int) -> None:
+    matrix = parse_kernel(f"{name}:size={size},sigma=0.001").matrices[0]
+    middle = np.zeros(size)
+    middle[(size - 1) // 2 : size // 2 + 1] = 1 / (2 - size % 2)
+    blurred = np.outer(middle, middle)
+    identity = np.zeros((size, size))
+    identity[size // 2, size // 2] = 1
+    expected = {"gaussian": blurred, "unsharp": 2 * identity - blurred, "log": 0 * blurred}[name]
+    np.testing.assert_array_equal(matrix, expected)
+    decompose(matrix)
+
+
 @pytest.mark.parametrize(
     ("text", "rows"),
     [
@@ -155,6 +169,8 @@ def test_the_parts_sum_to_the_kernel(rank: int, height: int, width: int, whole: 
         ([[0.1, 0.25]], [[2, 5]], 0.05),
         ([[0.0, 0.0]], [[0, 0]], 1),
         ([[math.pi, 1.0]], None, None),
+        ([[5e-324, 1.0]], None, None),  # the smallest float64: half of it is 0
+        ([[5e-324, 1e-323]], [[1, 2]], 5e-324),
     ],
 )
 def test_whole_numbers(rows: list[list[float]], whole: list[list[int]] | None, scale: float | None) -> None:
