@@ -75,7 +75,8 @@ def apply_kernel(picture: Picture, kernel: Kernel, options: FilterOptions) -> Fi
     stride = options.stride if options.stride is not None else kernel.stride or 1
     response = options.response or default_response(kernel)
     pixels, used, largest = _channels(picture.pixels, kernel.flipped() if options.flip else kernel, options.channels)
-    job = Correlation(pixels, used, pad, stride, picture.alpha, precise=False, max_value=largest)
+    summed = options.channels == "sum" and kernel.kind in ("magnitude", "max")
+    job = Correlation(pixels, used, pad, stride, picture.alpha, precise=False, max_value=largest, summed=summed)
     rows, columns = job.grids
     out, low, high = to_levels(job, response, picture.pixels.dtype, threads=options.threads)
     alpha = None if picture.alpha is None else picture.alpha[rows.anchors[:, None], columns.anchors]
@@ -102,8 +103,8 @@ def _channels(pixels: np.ndarray, kernel: Kernel, channels: Channels) -> tuple[n
         if len(kernel.matrices) != 3:
             raise UsageError(f"the kernel {printable(kernel.label)} has {len(kernel.matrices)} planes, the picture 1")
         return pixels, Kernel(kernel.name, (sum(kernel.matrices[1:], kernel.matrices[0]),), title=kernel.title), None
-    if channels == "sum" and pixels.shape[2] == 3:
-        # Correlation is linear: the sum of the responses is the response to the sum.
+    if channels == "sum" and kernel.kind == "linear" and pixels.shape[2] == 3:
+        # The sum of the responses is the response to the sum; of maxima and magnitudes it is not.
         red, green, blue = (pixels[:, :, channel, None] for channel in range(3))
         return red.astype(np.uint16) + green + blue, kernel, 765.0
     return pixels, kernel, None

@@ -27,7 +27,7 @@ class Correlation:
     `pixels` (H, W, C) uint8, uint16 or float64, none above `max_value` where that is given. `alpha` (H, W) uint8 or
     None: a pixel of opacity α gives way, by 1 − α, to the pixel at the anchor, so that a colour hidden under
     transparency reaches no other pixel, and the outline of a shape is no edge: Σ w · α · a + a₀ · Σ w · (1 − α).
-    `precise` works out weights that are not whole in float64.
+    `precise` works out weights that are not whole in float64. `summed` adds up the channels' responses.
     """
 
     pixels: np.ndarray
@@ -37,6 +37,7 @@ class Correlation:
     alpha: np.ndarray | None = None
     precise: bool = True
     max_value: float | None = None
+    summed: bool = False
 
     @cached_property
     def grids(self) -> tuple[Grid, Grid]:
@@ -53,7 +54,8 @@ class Correlation:
     def shape(self) -> tuple[int, int, int]:
         """Rows, columns and channels of the response."""
         rows, columns = self.grids
-        return rows.length, columns.length, 1 if self.kernel.kind == "planes" else self.pixels.shape[2]
+        single = self.summed or self.kernel.kind == "planes"
+        return rows.length, columns.length, 1 if single else self.pixels.shape[2]
 
     @cached_property
     def plans(self) -> tuple[Plan, ...]:
@@ -82,6 +84,8 @@ class Correlation:
             scratch, low, high = Scratch(), np.inf, -np.inf
             for region in shared:
                 response = self._respond(region, scratch)
+                if self.summed:
+                    response = _sum_of_channels(response, scratch)
                 least, most = float(response.min()), float(response.max())
                 low, high = min(low, least), max(high, most)
                 sink(response, region, scratch, (least, most))
@@ -181,6 +185,14 @@ class Correlation:
         for spent in (tile, down):
             scratch.give(spent)
         return self._every_column(along, channels, scratch)
+
+
+def _sum_of_channels(response: np.ndarray, scratch: Scratch) -> np.ndarray:
+    """(rows, columns, C) to (rows, columns, 1), whose levels are past what uint8 holds."""
+    total = scratch.take((*response.shape[:2], 1), np.result_type(response, np.float32))
+    np.sum(response, axis=2, keepdims=True, dtype=total.dtype, out=total)
+    scratch.give(response)
+    return total
 
 
 def correlate(

@@ -106,6 +106,23 @@ def test_channels(cli, photo: Path) -> None:
         np.testing.assert_array_equal(pixels_of(path), np.clip(expected, 0, 255))
 
 
+def test_the_sum_of_channels_is_that_of_their_responses(cli, photo: Path) -> None:
+    def magnitude(plane: np.ndarray) -> np.ndarray:
+        gx, gy = (cv2.filter2D(plane.astype(float), cv2.CV_64F, matrix) for matrix in (SOBEL_X, SOBEL_X.T))
+        return np.hypot(gx, gy)
+
+    strong = COLOURS // 32  # so that sums stay below white
+    Image.fromarray(strong).save(photo)
+    blocks = strong[:30, :42].reshape(15, 2, 21, 2, 3)
+    expected = {
+        "max-pool": blocks.max(axis=(1, 3)).sum(axis=2),
+        "sobel": np.rint(sum(magnitude(strong[:, :, channel]) for channel in range(3))),
+    }
+    for kernel, picture in expected.items():
+        assert cli("filter", photo, "-k", kernel, "--channels", "sum").code == 0
+        np.testing.assert_array_equal(pixels_of(f"photo-{kernel}.png"), picture)
+
+
 def test_flip_is_convolution(cli, photo: Path) -> None:
     assert cli("filter", photo, "-k", "1 2 0; 0 0 0; 0 0 3", "--flip", "-o", "f.png").code == 0
     expected = cv2.filter2D(COLOURS, cv2.CV_32F, np.array([[3.0, 0, 0], [0, 0, 0], [0, 2, 1]]))
