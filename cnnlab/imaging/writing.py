@@ -1,5 +1,6 @@
 """Pictures written: the format that the name says, nothing lost, nothing overwritten unasked, nothing half-written."""
 
+import contextlib
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnnlab.errors import MachineError, UsageError
-from cnnlab.files import write_atomically, writing
+from cnnlab.files import sync_folder, temporary_beside, write_and_flush, writing
 from cnnlab.imaging.pictures import SUFFIXES, Picture
 from cnnlab.text import printable
 
@@ -79,36 +80,60 @@ def format_of(path: Path) -> str:
 
 
 def write_all(files: Mapping[Path, bytes], *, force: bool) -> None:
-    """Write all files or, where one of them may not be overwritten, none; what is there already is left alone.
+    """Write all files or, where one of them may not be overwritten or written, none; the same again is left alone.
+
+    All are on the disk under temporary names before the first gets its own.
 
     Raises:
         UsageError: another file has the name, and `force` is not given.
-        MachineError: the disk, a permission, a path below a file.
+        MachineError: the disk, a permission, a path below a file, a folder of that name.
     """
-    missing = {}
-    for path, content in files.items():
-        with writing(path):
-            if not path.exists():
-                missing[path] = content
-            elif path.stat().st_size != len(content) or path.read_bytes() != content:
-                if not force:
-                    raise UsageError(
-                        f"{printable(path)} is there already, and is another picture",
-                        hint="Use --force to overwrite it, or -o to write elsewhere",
-                    )
-                missing[path] = content
-    for folder in {path.parent for path in missing}:
+    missing = {path: content for path, content in files.items() if not _is_written(path, content, force=force)}
+    folders = {path.parent for path in missing}
+    for folder in folders:
         _make_folder(folder)
-    for path, content in missing.items():
-        write_atomically(path, content)
+    try:
+        for path, content in missing.items():
+            with writing(path):
+                write_and_flush(temporary_beside(path), content)
+        for path in missing:
+            with writing(path):
+                temporary_beside(path).replace(path)
+    except BaseException:
+        for path in missing:
+            with contextlib.suppress(OSError):  # the first error is the one to tell
+                temporary_beside(path).unlink()
+        raise
+    for folder in folders:
+        with writing(folder):
+            sync_folder(folder)
+
+
+def _is_written(path: Path, content: bytes, *, force: bool) -> bool:
+    """Whether the file is there with that content."""
+    with writing(path):
+        if not path.exists():
+            return False
+        if path.is_dir():
+            raise MachineError(
+                f"cannot write {printable(path)}: it is a folder", hint="Rename it, or use -o to write elsewhere"
+            )
+        if path.stat().st_size == len(content) and path.read_bytes() == content:
+            return True
+    if not force:
+        raise UsageError(
+            f"{printable(path)} is there already, and is another picture",
+            hint="Use --force to overwrite it, or -o to write elsewhere",
+        )
+    return False
 
 
 def _make_folder(folder: Path) -> None:
-    for place in (folder, *folder.parents):
-        if place.exists() and not place.is_dir():
-            raise MachineError(
-                f"cannot write into {printable(folder)}: {printable(place)} is a file, not a folder",
-                hint="Give -o another place",
-            )
     with writing(folder):
+        for place in (folder, *folder.parents):
+            if place.exists() and not place.is_dir():
+                raise MachineError(
+                    f"cannot write into {printable(folder)}: {printable(place)} is a file, not a folder",
+                    hint="Give -o another place",
+                )
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """`cnnlab filter` from the outside: what it writes, what it says, how it fails."""
 
+import errno
 import struct
 import subprocess
 import sys
@@ -68,6 +69,30 @@ def test_the_same_again_is_success_and_another_result_needs_force(cli, photo: Pa
     assert not Path("photo-edge.png").exists()  # all of a picture's outputs or none
     assert cli("filter", photo, "-k", "blur:size=5", "--force").code == 0
     assert Path("photo-blur.png").read_bytes() != before
+
+
+def test_a_folder_in_the_way_of_one_output_leaves_none(cli, photo: Path, own_world: Path) -> None:
+    Path("photo-edge.png").mkdir()
+    for options in ((), ("--force",)):
+        ended = cli("filter", photo, "-k", "blur", "-k", "edge", *options)
+        assert ended.code == 4
+        assert "photo-edge.png: it is a folder" in ended.err
+        assert files(own_world) == {"photo.png", "photo-edge.png"}
+
+
+def test_a_disk_that_fills_up_between_two_outputs_leaves_none(
+    cli, photo: Path, own_world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(path: Path, data: bytes) -> None:
+        path.write_bytes(data[:10])
+        if "edge" in path.name:
+            raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr("cnnlab.imaging.writing.write_and_flush", write)
+    ended = cli("filter", photo, "-k", "blur", "-k", "edge")
+    assert ended.code == 4
+    assert "the disk is full" in ended.err
+    assert files(own_world) == {"photo.png"}
 
 
 def test_names_of_outputs(cli, photo: Path, own_world: Path) -> None:
