@@ -37,7 +37,16 @@ class Layers:
         self.sources[path] = source
         if path == ("train", "epochs"):
             # Whoever asks for epochs means them: the floor of an earlier layer no longer counts.
-            self.values["train"].pop("min_steps", None)
+            self._drop_older(("train", "min_steps"), source)
+        if path == ("train", "loss") and value == "mse":
+            # Nor does smoothing, which that loss has none of: a recipe's was meant for its own loss.
+            self._drop_older(("train", "label_smoothing"), source)
+
+    def _drop_older(self, path: KeyPath, source: str) -> None:
+        """Take back a key of `train` that an earlier layer laid; the places within one file are one layer."""
+        if path in self.sources and self.sources[path].split(", line ")[0] != source.split(", line ")[0]:
+            self.values["train"].pop(path[1], None)
+            del self.sources[path]
 
     def _change_architecture(self, arch: Any) -> None:
         """Another architecture keeps only those options of the one before that it has itself."""

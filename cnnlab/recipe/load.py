@@ -15,7 +15,7 @@ from cnnlab.reading import NotAFile, read_up_to
 from cnnlab.recipe import safe_yaml
 from cnnlab.recipe.faults import explain_all, without_none
 from cnnlab.recipe.layers import KeyPath, Layers
-from cnnlab.recipe.schema import Recipe
+from cnnlab.recipe.schema import OptimSection, Recipe
 from cnnlab.recipe.spec import Scalar, Spec, parse_options
 from cnnlab.text import as_written, did_you_mean, printable
 
@@ -79,8 +79,22 @@ def resolve(
         for key, value in parse_options(setting).items():
             layers.lay(tuple(key.split(".")), value, "--set")
     for flag, value in (flags or {}).items():
+        if flag == "--lr":
+            _scale_muon(layers, value)
         layers.lay(SHORT_FLAGS[flag], value, flag)
     return _build_trusted(layers, trust_code=trust_code)
+
+
+def _scale_muon(layers: Layers, lr: Scalar) -> None:
+    """Under Muon, let `--lr` change the rate of its weights in proportion: they are most of the net."""
+    fields, optim = OptimSection.model_fields, layers.values.get("optim", {})
+    if optim.get("name") != "muon" or layers.sources.get(("optim", "muon_lr")) == "--set":
+        return
+    rates = [lr, *(optim.get(key, fields[key].default) for key in ("lr", "muon_lr"))]
+    numbers = [rate for rate in rates if isinstance(rate, int | float) and rate > 0]
+    if len(numbers) == len(rates):  # others are refused later
+        after, before, muon = numbers
+        layers.lay(("optim", "muon_lr"), muon * after / before, "--lr")
 
 
 def from_file(path: Path, *, trust_code: bool = False) -> Recipe:

@@ -82,8 +82,8 @@ class TrainSection(Section):
     full_scale_from: Annotated[float, Field(gt=0, lt=1)] = 0.8
     """Part of the steps after which the images have their full size, where `initial_scale` is below 1."""
     freeze_up_to: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    """The layer, by its name, up to which the weights are frozen for the last part of the steps, and are not
-    back-propagated to any more. Until then they have the whole schedule of the learning rate (Brock et al. 2017,
+    """The layer, by its name, up to which the weights are frozen for the last part of the steps; PyTorch then no longer
+    back-propagates to them. Until then they have the whole schedule of the learning rate (Brock et al. 2017,
     FreezeOut); none: all train to the end."""
     freeze_from: Annotated[float, Field(gt=0, lt=1)] = 0.7
     """Part of the steps after which they are frozen; batch normalisation goes on with each batch's statistics."""
@@ -112,7 +112,8 @@ class OptimSection(Section):
     nesterov: bool = True
     """Nesterov's form of momentum (SGD)."""
     muon_lr: Annotated[float, Field(gt=0, le=1000)] = 0.24
-    """Learning rate of Muon's weights, where `lr` is at its highest; the schedule is the same."""
+    """Learning rate of Muon's weights, where `lr` is at its highest; the schedule is the same. `--lr` changes it in
+    proportion."""
     muon_momentum: Annotated[float, Field(gt=0, lt=1)] = 0.6
     """Momentum of Muon's weights, in Nesterov's form."""
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 5e-4
@@ -150,6 +151,10 @@ class Recipe(Section):
             raise ValueError("train.label_smoothing goes with cross-entropy only")
         if self.optim.name == "sgd" and self.optim.nesterov and self.optim.momentum == 0:
             raise ValueError("optim.nesterov needs a momentum above 0; set optim.nesterov=false for plain SGD")
+        if self.optim.schedule == "triangle" and self.optim.warmup is not None:
+            raise ValueError(
+                "optim.warmup does not go with optim.schedule=triangle, whose rise has a length of its own"
+            )
         if self.optim.name == "muon" and self.optim.momentum == 0:
             raise ValueError("optim.name=muon needs an optim.momentum above 0")
         return self

@@ -56,6 +56,39 @@ def test_epochs_that_were_asked_for_are_not_raised():
     assert resolve(arch=parse_spec("cnn"), settings=["train.epochs=2", "train.min_steps=7"]).train.min_steps == 7
 
 
+def test_keys_of_one_layer_do_not_take_each_other_back(tmp_path):
+    for keys in ("min_steps: 300, epochs: 5", "epochs: 5, min_steps: 300"):
+        (tmp_path / "mine.yaml").write_text(f"model: {{arch: cnn}}\ntrain: {{{keys}}}\n")
+        assert resolve(recipe=str(tmp_path / "mine.yaml")).train.min_steps == 300
+
+
+def test_the_lectures_loss_drops_a_recipes_smoothing_but_not_ones_own():
+    smoothed = [name for name in shipped() if resolve(recipe=name).train.label_smoothing]
+    assert "mlp" in smoothed
+    for name in smoothed:
+        assert resolve(recipe=name, settings=["train.loss=mse"]).train.label_smoothing == 0
+    with pytest.raises(RecipeError, match="goes with cross-entropy only"):
+        resolve(recipe="mlp", settings=["train.label_smoothing=0.1", "train.loss=mse"])
+
+
+def test_the_learning_rate_flag_changes_muons_too():
+    shipped_cnn = resolve(recipe="cnn").optim
+    assert shipped_cnn.name == "muon"
+    doubled = resolve(recipe="cnn", flags={"--lr": 2 * shipped_cnn.lr}).optim
+    assert (doubled.lr, doubled.muon_lr) == pytest.approx((2 * shipped_cnn.lr, 2 * shipped_cnn.muon_lr))
+    own = resolve(recipe="cnn", settings=["optim.muon_lr=0.3"], flags={"--lr": 0.1}).optim
+    assert (own.lr, own.muon_lr) == (0.1, 0.3)
+    other = resolve(recipe="cnn", settings=["optim.name=sgd"], flags={"--lr": 0.1}).optim
+    assert (other.lr, other.muon_lr) == (0.1, shipped_cnn.muon_lr)
+    with pytest.raises(RecipeError, match="greater than 0"):
+        resolve(recipe="cnn", flags={"--lr": -1.0})
+
+
+def test_a_triangle_has_no_warmup():
+    with pytest.raises(RecipeError, match="does not go with"):
+        resolve(recipe="airbench94", settings=["optim.warmup=1"])
+
+
 def test_a_dumped_recipe_reads_back_equal(tmp_path):
     for name in shipped():
         recipe = resolve(recipe=name, flags={"--data": "数据/100% [/b]"})
