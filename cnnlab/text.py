@@ -1,9 +1,12 @@
 """Text of strangers made safe to show, and the nearest valid name for a wrong one."""
 
 import difflib
+import os
 import reprlib
+import shlex
+import subprocess
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 # Cc control, Cf format (bidirectional overrides), Cs lone surrogates of undecodable file names, Zl/Zp line breaks.
@@ -62,6 +65,11 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
 def counted(count: int, noun: str, plural: str | None = None) -> str:
     """A number with its noun: `1 picture`, `2,000 pictures`, `2 classes` (plural given)."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def typed(command: Sequence[str]) -> str:
+    """A command line as a person types it, fit to be shown."""
+    return printable(subprocess.list2cmdline(command) if os.name == "nt" else shlex.join(command))
 
 
 def command_path(path: object) -> str:

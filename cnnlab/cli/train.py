@@ -70,7 +70,9 @@ def train(
     input_shape: Annotated[
         str | None, typer.Option("--input", metavar="CxHxW", help="--dry-run for this input: needs no data.")
     ] = None,
-    classes: Annotated[int, typer.Option(min=1, metavar="N", help="Classes for --input.")] = 10,
+    classes: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Classes for --input; 10 if not given.")
+    ] = None,
     show_list: Annotated[bool, typer.Option("--list", help="List architectures, recipes and data sets.")] = False,
     print_recipe: Annotated[bool, typer.Option("--print-recipe", help="Show the resolved recipe as YAML.")] = False,
     data_dir: DataDir = None,
@@ -142,11 +144,27 @@ def train(
         offline=offline,
         command=("cnnlab", *sys.argv[1:]),
     )
+    if (input_shape is not None or classes is not None) and not dry_run:
+        raise UsageError("--input and --classes go with --dry-run: a training has those of its data")
     if resume is not None:
         if arch or recipe or assignments or flags.keys() - {"--threads"}:
             raise UsageError(
                 "--resume goes on with the run's own recipe: no --arch, --recipe, --set or recipe flags but --threads",
                 hint="Leave them out, or start a new run from its weights: --init-from RUN",
+            )
+        others = {
+            "--dry-run": dry_run,
+            "--check": check,
+            "--print-recipe": print_recipe,
+            "--init-from": init_from is not None,
+            "--name": name is not None,
+            "--gradients": gradients,
+            "--engine": engine is EngineName.NUMPY,
+        }
+        unfit = [flag for flag, was_given in others.items() if was_given]
+        if unfit:
+            raise UsageError(
+                f"{unfit[0]} does not go with --resume: a run goes on as it was begun", hint="Leave it out"
             )
         return _resume(resume, settings, output, trust_code=trust_code, threads=threads)
     spec = parse_spec(arch) if arch is not None else None if recipe else parse_spec("cnn")
@@ -154,7 +172,7 @@ def train(
     if print_recipe:
         return _print_recipe(resolved, output)
     if dry_run:
-        return _dry_run(resolved, settings, input_shape, classes, output)
+        return _dry_run(resolved, settings, input_shape, classes or 10, output)
     if check:
         return _check(resolved, settings, output)
     return _train(resolved, settings, init_from, output)

@@ -1,10 +1,7 @@
 """The comparison itself: plan, train what is not trained yet, test, judge, write."""
 
 import contextlib
-import os
-import shlex
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -23,9 +20,9 @@ from cnnlab.comparison.trainings import Trainings
 from cnnlab.data import DataSet
 from cnnlab.errors import MachineError, UsageError
 from cnnlab.files import remove_temporaries, writing
-from cnnlab.text import printable
+from cnnlab.text import printable, typed
 from cnnlab.training.lock import only_process
-from cnnlab.training.prepare import load_data
+from cnnlab.training.prepare import load_data, real_command
 from cnnlab.training.run_folder import read_json, safe_name, write_json
 from cnnlab.training.settings import Settings
 
@@ -64,7 +61,7 @@ def compare(specs: Sequence[str], options: Options, settings: Settings, tell: Te
             data=data.name,
             data_requested=data.requested,
             fallback=data.fallback,
-            real_command=_real_command(data, specs, settings),
+            real_command=real_command(data, _command(specs, settings)),
             notices=(
                 *data.notices,
                 *_remarks(plan),
@@ -83,7 +80,7 @@ def compare(specs: Sequence[str], options: Options, settings: Settings, tell: Te
             x=options.x,
             engine=settings.engine,
             device=contestants[0].runs[0].result["device"],
-            command=typed(settings.command or ("cnnlab", "compare", *specs)),
+            command=typed(_command(specs, settings)),
             contestants=contestants,
             tests=tests,
         )
@@ -143,6 +140,10 @@ def _keep_plan(folder: Path, plan: dict[str, Any]) -> None:
         write_json(path, plan)
 
 
+def _command(specs: Sequence[str], settings: Settings) -> Sequence[str]:
+    return settings.command or ("cnnlab", "compare", *specs)
+
+
 def _started(
     folder: Path, plan: Plan, data: DataSet, specs: Sequence[str], settings: Settings, trainings: Trainings
 ) -> CompareStarted:
@@ -151,7 +152,7 @@ def _started(
         data=data.name,
         data_requested=data.requested,
         fallback=data.fallback,
-        real_command=_real_command(data, specs, settings),
+        real_command=real_command(data, _command(specs, settings)),
         images=trainings.images,
         classes=len(data.classes),
         image_shape=data.image_shape,
@@ -162,22 +163,6 @@ def _started(
         finished=trainings.finished,
         engine=settings.engine,
         device=trainings.device,
-    )
-
-
-def _real_command(data: DataSet, specs: Sequence[str], settings: Settings) -> str | None:
-    """Where digits stand in: the command that compares on the real thing."""
-    if not data.fallback:
-        return None
-    command = list(settings.command or ("cnnlab", "compare", *specs))
-    if "--name" in command:  # that folder holds the comparison on digits
-        del command[command.index("--name") : command.index("--name") + 2]
-    return typed(
-        [
-            *(word for word in command if not word.startswith("--name=") and word != "--offline"),
-            "--data",
-            data.requested,
-        ]
     )
 
 
@@ -214,8 +199,3 @@ def _without_gradients(contestants: Sequence[Contestant], settings: Settings) ->
         return []
     missing = [contestant.name for contestant in contestants if not all(run.gradients for run in contestant.runs)]
     return [f"{name} is a run without --gradients: it has no δ by layer" for name in missing]
-
-
-def typed(command: Sequence[str]) -> str:
-    """A command line as a person types it, fit to be shown."""
-    return printable(subprocess.list2cmdline(command) if os.name == "nt" else shlex.join(command))

@@ -55,7 +55,9 @@ class FinishedRuns:
         expected = {
             "cnnlab": __version__,
             "engine": self.settings.engine,
-            "threads": devices.set_threads(recipe.threads),
+            "threads": devices.count_threads(recipe.threads),
+            "processes": 1,
+            "init_from": None,
         }
         if self.settings.engine == "torch":
             precision = devices.choose_precision(recipe.train.precision, self.device)

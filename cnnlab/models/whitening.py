@@ -25,6 +25,7 @@ class Whitening(nn.Conv2d):
         super().__init__(in_channels, 2 * in_channels * size**2, size)
         self.bias_epochs = bias_epochs
         self.weight.requires_grad_(False)
+        self.requires_bias_grad(1)
 
     def forward(self, x: Tensor) -> Tensor:
         """The whitened patches, in the dtype of the weights."""

@@ -14,7 +14,7 @@ from cnnlab.training.world import ALONE, World
 def choose_device(wanted: str, world: World = ALONE) -> torch.device:
     """The device for `auto` (CUDA, then Apple's MPS, then the CPU), `cpu`, `cuda` or `mps`.
 
-    The processes of a machine share its CUDA devices out; MPS is for a process alone.
+    Each process of a machine has a CUDA device of its own; MPS is for a process alone.
 
     Raises:
         MachineError: this machine has no such device.
@@ -30,7 +30,7 @@ def choose_device(wanted: str, world: World = ALONE) -> torch.device:
         have = ", ".join(name for name, there in available.items() if there)
         raise MachineError(f"this machine has no device {wanted!r}; it has {have}", hint="Leave --device out")
     if wanted == "cuda" and world.size > 1:
-        return torch.device("cuda", world.local_rank % torch.cuda.device_count())
+        return torch.device("cuda", world.local_rank)
     return torch.device(wanted)
 
 
@@ -77,13 +77,18 @@ def choose_layout(net: torch.nn.Module, device: torch.device) -> torch.memory_fo
     return torch.contiguous_format if device.type == "cpu" and any(narrow) else torch.channels_last
 
 
-def set_threads(wanted: int | None, world: World = ALONE) -> int:
-    """Use `wanted` CPU threads (by default all that there are for this process); the number used.
+def count_threads(wanted: int | None, world: World = ALONE) -> int:
+    """How many CPU threads `wanted` means: None is all that there are for this process.
 
     The processes of a machine share its cores out. OMP_NUM_THREADS says nothing: torchrun sets it to 1 unasked.
     """
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = wanted or max(1, usable // world.local_size)
+    return wanted or max(1, usable // world.local_size)
+
+
+def set_threads(wanted: int | None, world: World = ALONE) -> int:
+    """Use as many CPU threads as `count_threads` says; their number."""
+    threads = count_threads(wanted, world)
     torch.set_num_threads(threads)
     return threads
 

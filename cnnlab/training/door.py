@@ -1,6 +1,7 @@
 """`cnnlab.train`: the command as a function."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,8 @@ def train(
         key: Path(value) if key in ("out", "data_dir") else value for key, value in settings.items()
     }
     chosen = Settings(**paths)
+    if chosen.init_from is not None:
+        chosen = replace(chosen, init_from=find_run(str(chosen.init_from), chosen.out))
     if resume is not None:
         return resume_run(find_run(resume, chosen.out), chosen, tell, trust_code=trust_code, threads=threads)
     named: dict[str, Scalar] = {

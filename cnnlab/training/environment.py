@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from cnnlab import __version__
@@ -13,8 +14,11 @@ from cnnlab.training.prepare import Prepared
 _PACKAGES = ("torch", "numpy", "torchvision", "pillow", "safetensors", "scipy", "scikit-learn")
 
 
-def describe(prepared: Prepared) -> dict[str, Any]:
-    """Versions, device, threads, precision, data fingerprint, git commit, command line: what a repetition needs."""
+def describe(prepared: Prepared, init_from: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Versions, device, threads, precision, data fingerprint, git commit, command line: what a repetition needs.
+
+    `init_from` is recorded as it is: the run whose weights the training starts from.
+    """
     data = prepared.data
     return {
         "cnnlab": __version__,
@@ -24,6 +28,7 @@ def describe(prepared: Prepared) -> dict[str, Any]:
         "processor": _processor(),
         "engine": prepared.engine.name,
         "device": prepared.engine.device,
+        "device_name": _device_name(prepared.engine.device),
         "precision": prepared.engine.precision,
         "threads": prepared.threads,
         "processes": prepared.world.size,
@@ -43,6 +48,7 @@ def describe(prepared: Prepared) -> dict[str, Any]:
         "command": list(prepared.settings.command),
         "gradients": prepared.settings.gradients,
         "test": prepared.settings.test,
+        "init_from": init_from,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 
@@ -57,6 +63,7 @@ def made_with(prepared: Prepared) -> dict[str, Any]:
         "processor": _processor(),
         "engine": prepared.engine.name,
         "device": prepared.engine.device,
+        "device_name": _device_name(prepared.engine.device),
         "precision": prepared.engine.precision,
         "threads": prepared.threads,
         "processes": prepared.world.size,
@@ -80,6 +87,15 @@ def _processor() -> str:
         except OSError:
             pass
     return platform.processor() or platform.machine()
+
+
+def _device_name(device: str) -> str | None:
+    """Which GPU, where one is used."""
+    if device != "cuda":
+        return None
+    import torch
+
+    return torch.cuda.get_device_name()
 
 
 def _git_commit() -> str | None:

@@ -37,6 +37,7 @@ def environment_of(folder: RunFolder) -> dict[str, Any]:
         "engine": environment.get("engine", "torch") in ("torch", "numpy"),
         "gradients": isinstance(environment.get("gradients", False), bool),
         "test": isinstance(environment.get("test", True), bool),
+        "init_from": environment.get("init_from") is None or _is_source(environment["init_from"]),
         "data": isinstance(data, dict)
         and isinstance(data.get("requested", ""), str)
         and isinstance(data.get("fallback", False), bool)
@@ -50,6 +51,10 @@ def environment_of(folder: RunFolder) -> dict[str, Any]:
             hint="Copy the run folder again from where it was trained",
         )
     return environment
+
+
+def _is_source(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(key), str) for key in ("run", "sha256"))
 
 
 def result_of(folder: RunFolder) -> dict[str, Any]:
@@ -138,6 +143,16 @@ def require_same_training(recipe: Recipe, fingerprint: str | None, saved: Mappin
             + "\n".join(differing[:_SHOWN] + ["…"] * (len(differing) > _SHOWN)),
             hint="Undo the change, or start a new run from the weights: --recipe FILE --init-from RUN",
         )
+
+
+def shares_images(prepared: Prepared, saved: Mapping[str, Any]) -> bool:
+    """Whether weights of the same data, but of another validation part, were saved with the manifest `saved`."""
+    if prepared.val is None or saved.get("data_fingerprint") != prepared.data.fingerprint or prepared.data.val:
+        return False
+    before, now = saved.get("recipe") or {}, prepared.recipe
+    data = before.get("data", {})
+    split = (data.get("val_fraction"), before.get("seed") if data.get("split_seed") is None else data["split_seed"])
+    return split != (now.data.val_fraction, now.split_seed)
 
 
 def require_same_data(data: DataSet, saved: Mapping[str, Any]) -> None:

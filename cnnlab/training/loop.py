@@ -1,10 +1,12 @@
 """A training from its beginning, or from where it stopped: load, prepare, run."""
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from cnnlab.data import DataSet
+from cnnlab.errors import CheckpointError
 from cnnlab.files import remove_temporaries
 from cnnlab.models.registry import is_user_file, shown_name
 from cnnlab.recipe.load import dump, from_file
@@ -19,6 +21,7 @@ from cnnlab.training.going_on import (
     require_same_data,
     require_same_training,
     result_of,
+    shares_images,
     take_up,
     tell_differences,
 )
@@ -54,19 +57,18 @@ def train(recipe: Recipe, settings: Settings, tell: Tell = tell_nobody, *, data:
 
 def _begin(recipe: Recipe, settings: Settings, tell: Tell, world: World, data: DataSet | None) -> RunFinished:
     prepared = prepare(recipe, settings, data or _load(recipe, settings, tell, world), world)
-    if settings.init_from is not None:
-        _start_from(prepared, settings.init_from)
-    folder = RunFolder(Path(world.from_first(lambda: str(_create(prepared).path))))
+    source = None if settings.init_from is None else _start_from(prepared, settings.init_from, None, tell)
+    folder = RunFolder(Path(world.from_first(lambda: str(_create(prepared, source).path))))
     with _only_process(folder.path, world):
         world.remember(folder.path)
         return Run(prepared, folder, Progress(), tell).to_the_end()
 
 
-def _create(prepared: Prepared) -> RunFolder:
+def _create(prepared: Prepared, init_from: Mapping[str, str] | None) -> RunFolder:
     settings = prepared.settings
     files: dict[str, bytes | str] = {
         **_own_code(prepared.recipe),
-        "environment.json": as_json(describe(prepared)),
+        "environment.json": as_json(describe(prepared, init_from)),
         "recipe.yaml": dump(_with_own_code(prepared.recipe)),
     }
     recipe = prepared.recipe
@@ -140,7 +142,7 @@ def _go_on(
         settings,
         engine=environment.get("engine", "torch"),
         gradients=environment.get("gradients", False),
-        test=environment.get("test", True),
+        test=settings.test and environment.get("test", True),
     )
     with _only_process(path, world):
         if folder.result.is_file():  # another process has just finished it
@@ -161,6 +163,9 @@ def _go_on(
         prepared = prepare(recipe, settings, data, world)
         world.remember(path)
         if found is None:
+            source = environment.get("init_from")
+            if source is not None:
+                _start_from(prepared, Path(source["run"]), source["sha256"], tell_nobody)
             return Run(prepared, folder, Progress(), tell).to_the_end()
         tell_differences(prepared, found.meta, tell)
         return Run(prepared, folder, _take_up_in_turn(folder, prepared, found, tell), tell).to_the_end()
@@ -195,6 +200,27 @@ def _with_own_code(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"model": recipe.model.model_copy(update={"arch": shown_name(recipe.model.arch)})})
 
 
-def _start_from(prepared: Prepared, run: Path) -> None:
+def _start_from(prepared: Prepared, run: Path, sha256: str | None, tell: Tell) -> dict[str, str]:
+    """Take a run's best weights; that run and their hash, for the record.
+
+    Args:
+        sha256: what the hash must be; None: any.
+
+    Raises:
+        CheckpointError: no weights, other weights, or those of another net.
+    """
     found = checkpoint.load(RunFolder(run).checkpoints, "best")
+    if sha256 not in (None, found.meta["sha256"]):
+        raise CheckpointError(
+            f"the weights of {printable(run)}, from which this run starts, have changed since it was begun",
+            hint="Start the run anew: --init-from RUN",
+        )
     prepared.engine.load_weights(found.tensors)
+    if shares_images(prepared, found.meta):
+        tell(
+            Notice(
+                f"{printable(run)} was trained with another validation part of the same data: images that validate "
+                "here have trained it, so the validation accuracy will be too high. Its recipe.yaml tells its split"
+            )
+        )
+    return {"run": str(run.resolve()), "sha256": found.meta["sha256"]}

@@ -15,7 +15,8 @@ from cnnlab.recipe.schema import Recipe
 from cnnlab.text import printable
 from cnnlab.training import device as devices
 from cnnlab.training.engines.parameter_groups import up_to
-from cnnlab.training.prepare import load_data, tell_nobody
+from cnnlab.training.prepare import divide, load_data, tell_nobody
+from cnnlab.training.schedule import Growth
 from cnnlab.training.settings import Settings
 
 CIFAR_SHAPE, CIFAR_CLASSES, CIFAR_IMAGES = (3, 32, 32), 10, 50_000
@@ -39,13 +40,15 @@ class Outline:
     """Measured on one small batch, optimiser and evaluation not counted; None where the net is too large for that."""
     epochs: int
     train_images: int | None
+    work: float = 1.0
+    """Of a training whose images grow, as a part of one on full images."""
 
     @property
     def minutes(self) -> float | None:
         """Expected minutes of training; None without data."""
         if self.images_per_s is None or self.train_images is None:
             return None
-        return self.epochs * self.train_images / self.images_per_s / 60
+        return self.work * self.epochs * self.train_images / self.images_per_s / 60
 
     def document(self) -> dict[str, Any]:
         """The outline as one JSON object."""
@@ -85,12 +88,12 @@ def outline(
     if input_shape is None and isinstance(recipe.model, SeqOptions) and recipe.model.input is not None:
         input_shape = parse_shape(recipe.model.input)
     elif input_shape is None and recipe.data.name is None:
-        input_shape, classes, images = CIFAR_SHAPE, CIFAR_CLASSES, CIFAR_IMAGES
+        input_shape, classes = CIFAR_SHAPE, CIFAR_CLASSES
+        images = round(CIFAR_IMAGES * (1 - recipe.data.val_fraction))
     elif input_shape is None:
         data = load_data(recipe, settings, tell)
         height, width, channels = data.image_shape
-        input_shape, classes, images = (channels, height, width), len(data.classes), len(data.train)
-    train_images = None if images is None else round(images * (1 - recipe.data.val_fraction))
+        input_shape, classes, images = (channels, height, width), len(data.classes), len(divide(recipe, data)[0])
     table = _count(recipe, input_shape, classes)
     size = recipe.train.batch_size
     device = devices.choose_device(settings.device)
@@ -99,14 +102,20 @@ def outline(
     devices.keep_memory()
     devices.set_threads(recipe.threads)
     epochs = recipe.train.epochs
-    if train_images is not None and train_images >= size:
-        epochs = max(epochs, -(-recipe.train.min_steps // (train_images // size)))
+    if images is not None and images >= size:
+        epochs = max(epochs, -(-recipe.train.min_steps // (images // size)))
     rate = None
     if table.macs * PROBE_IMAGES <= PROBE_MACS and table.parameters <= 10_000_000:
         rate = _measure(recipe, input_shape, classes, device, precision)
-    return Outline(
-        recipe.model.arch, table, classes, size, table.activation_elements * size * element, rate, epochs, train_images
-    )
+    work = Growth.of(recipe.train, input_shape[1:]).part_of_full
+    activations = table.activation_elements * size * element
+    return Outline(recipe.model.arch, table, classes, size, activations, rate, epochs, images, work)
+
+
+def _wait(device: torch.device) -> None:
+    """Until a GPU has done what it was asked to: a clock read before would show the asking alone."""
+    if device.type != "cpu":
+        getattr(torch, device.type).synchronize()
 
 
 def parse_shape(text: str) -> tuple[int, int, int]:
@@ -151,9 +160,11 @@ def _measure(
     images = torch.zeros((PROBE_IMAGES, *input_shape), device=device, dtype=dtype).contiguous(memory_format=layout)
     seconds = 0.0
     for _ in range(2):
+        _wait(device)
         started = time.perf_counter()
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
             outputs = net(images)
         outputs.float().square().mean().backward()
+        _wait(device)
         seconds = time.perf_counter() - started
     return round(PROBE_IMAGES / seconds, 1)

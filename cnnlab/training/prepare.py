@@ -3,6 +3,7 @@
 torch is imported where it is first needed: data that are wrong are told before that second or two is spent.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from cnnlab.errors import RecipeError, UsageError
 from cnnlab.models import registry
 from cnnlab.randomness import key
 from cnnlab.recipe.schema import Recipe
-from cnnlab.text import printable
+from cnnlab.text import printable, typed
 from cnnlab.training.engines.base import Engine
 from cnnlab.training.events import Event, Loading, Notice
 from cnnlab.training.schedule import Growth
@@ -51,9 +52,10 @@ class Prepared:
     @property
     def real_command(self) -> str | None:
         """Where digits stand in for what was meant: the command that trains on the real thing."""
-        if not self.data.fallback:
-            return None
-        return f"cnnlab train --arch {printable(self.recipe.model.arch)} --data {self.data.requested}"
+        command = self.settings.command
+        if not command or "--resume" in command:
+            command = ("cnnlab", "train", "--arch", self.recipe.model.arch)
+        return real_command(self.data, command)
 
     @property
     def augmentation(self) -> Augmentation:
@@ -72,6 +74,17 @@ class Prepared:
     def steps(self) -> int:
         """Steps of the whole training."""
         return self.recipe.train.epochs * self.steps_per_epoch
+
+
+def real_command(data: DataSet, command: Sequence[str]) -> str | None:
+    """Where digits stand in for what was meant: the command line that does the same on the real thing."""
+    if not data.fallback:
+        return None
+    words = list(command)
+    if "--name" in words:  # that folder holds what was done on digits
+        del words[words.index("--name") : words.index("--name") + 2]
+    kept = [word for word in words if not word.startswith("--name=") and word != "--offline"]
+    return typed([*kept, "--data", data.requested])
 
 
 def load_data(recipe: Recipe, settings: Settings, tell: Any) -> DataSet:
@@ -148,6 +161,8 @@ def build_net(recipe: Recipe, input_shape: tuple[int, int, int], classes: int) -
             raise UsageError(f"{printable(recipe.model.arch)} would have {parameters:,} parameters; too many to train")
     torch.manual_seed(key(recipe.seed, "initial weights") % 2**63)
     net = registry.build(recipe.model, channels, classes, (height, width))
+    if not any(parameter.requires_grad for parameter in net.parameters()):
+        raise UsageError(f"{printable(recipe.model.arch)} has no parameters to train")
     net.eval()
     with torch.no_grad():
         outputs = net(torch.zeros((2, channels, height, width)))

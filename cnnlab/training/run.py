@@ -287,9 +287,13 @@ class Run:
         train, rows = self.prepared.recipe.train, self.progress.rows
         if not rows or len(rows) == train.epochs:
             return None
-        since_best = rows[-1].epoch - self.progress.best_epoch
-        if train.patience is not None and since_best >= train.patience:
-            return f"no better validation accuracy for {since_best} epochs"
+        if train.patience is not None and self.prepared.val is not None:
+            best = rows[0]  # whichever epoch's weights count
+            for row in rows:
+                best = row if _better(row, best) else best
+            since_best = rows[-1].epoch - best.epoch
+            if since_best >= train.patience:
+                return f"no better validation accuracy for {since_best} epochs"
         if train.max_minutes is not None:
             growth, spent = Growth.of(train), sum(row.seconds for row in rows)
             done, then = (growth.work(count / train.epochs) for count in (len(rows), len(rows) + 1))

@@ -119,6 +119,11 @@ class Growth:
         sizes = dict.fromkeys(_scaled(full, scale) for _, scale in self._pieces)
         return [size for size in sizes if size != full]
 
+    @property
+    def part_of_full(self) -> float:
+        """A whole run's work, as a part of what it would be on full images."""
+        return self._work(1.0)
+
     def work(self, done: float) -> float:
         """The part of a run's work that is over when the part `done` of the steps is: work goes with the pixels."""
         return self._work(done) / self._work(1.0)

@@ -9,7 +9,7 @@ EngineName = Literal["torch", "numpy"]
 
 @dataclass(frozen=True)
 class Settings:
-    """Nothing here changes what is learnt, save device and engine, which are recorded with the run."""
+    """What changes what is learnt, device, engine and the weights to start from, is recorded with the run."""
 
     out: Path = Path("runs")
     """The folder in which the run folder is made."""

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 SMALL = ("--arch", "mlp:depth=1,width=16", "--data", "digits", "--epochs", "2", "--threads", "1")
 
@@ -42,7 +43,7 @@ def test_without_network_digits_stand_in_loudly(cli):
     ended = cli("train", "--arch", "mlp:depth=1,width=16", "--epochs", "1", "--offline")
     assert ended.code == 0
     assert ended.out.startswith("cifar10 could not be had")
-    assert "--data cifar10" in ended.out.splitlines()[0] + ended.out.splitlines()[1]
+    assert "--data cifar10" in " ".join(ended.out.split())
     run = next(Path("runs").iterdir())
     result = json.loads((run / "result.json").read_text())
     assert (result["data"], result["data_requested"], result["fallback"]) == ("digits", "cifar10", True)
@@ -123,6 +124,26 @@ def test_dry_run_estimates_the_time_where_it_knows_the_data(cli):
     assert document["activation_bytes"] > 0
 
 
+def test_dry_run_counts_the_images_and_their_pixels_as_a_training_does(cli, own_world):
+    """A folder's own validation part is no fraction of the training set; images that grow cost less."""
+    for part, count in (("train", 20), ("val", 8), ("test", 4)):
+        for name in ("a", "b"):
+            (own_world / "photos" / part / name).mkdir(parents=True)
+            for number in range(count // 2):
+                image = Image.effect_noise((32, 32), 50 + 10 * number)
+                image.save(own_world / "photos" / part / name / f"{part}{number}.png")
+
+    def minutes_times_rate(*options):
+        document = cli("train", "--arch", "fast:width=2", "--data", "photos", "--epochs", "3", "--batch-size", "4",
+                       *options, "--dry-run", "--json").json  # fmt: skip
+        return document["expected_minutes"] * document["images_per_s"] * 60
+
+    full = minutes_times_rate("--set", "train.initial_scale=1")
+    assert full == pytest.approx(3 * 20)
+    growing = minutes_times_rate("--set", "train.initial_scale=0.5", "--set", "train.full_scale_from=0.8")
+    assert growing == pytest.approx(3 * 20 * (0.2 + 0.2 * (0.5**2 + 0.625**2 + 0.75**2 + 0.875**2)))
+
+
 def test_the_layer_table_fits_80_columns(cli, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     ended = cli("train", "--arch", "resnet:depth=14", "--dry-run")
@@ -172,6 +193,36 @@ def test_a_failed_check_is_one_json_document_with_the_checks_and_the_error(cli):
     assert dead.json["error"]["code"] == 5
     assert "pre-flight failed" in dead.json["error"]["message"]
     assert dead.err == ""
+
+
+@pytest.mark.parametrize(
+    "flag", ["--dry-run", "--check", "--print-recipe", "--gradients", "--engine=numpy", "--name=other", "--init-from=x"]
+)
+def test_resume_refuses_what_it_would_not_do(cli, flag):
+    cli("train", *SMALL, "--name", "mine")
+    ended = cli("train", "--resume", "mine", flag)
+    assert ended.code == 2
+    assert f"{flag.partition('=')[0]} does not go with --resume" in ended.err
+
+
+def test_an_input_of_its_own_is_for_dry_runs(cli):
+    ended = cli("train", *SMALL, "--input", "3x224x224")
+    assert (ended.code, Path("runs").exists()) == (2, False)
+    assert "go with --dry-run" in ended.err
+
+
+def test_the_lectures_loss_and_engine_go_with_the_mlps_recipe(cli):
+    ended = cli("train", "--arch", "mlp", "--engine", "numpy", "--set", "train.loss=mse", "--data", "digits",
+                "--epochs", "1", "--json")  # fmt: skip
+    assert ended.code == 0, ended.err
+    assert ended.json["engine"] == "numpy"
+
+
+def test_digits_stand_in_and_the_real_command_is_what_was_typed(cli, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["cnnlab", "train", "--arch", "mlp:width=8", "--epochs", "1", "--name", "mine"])
+    cli("train", "--arch", "mlp:width=8", "--epochs", "1", "--name", "mine")
+    told = json.loads(Path("runs/mine/environment.json").read_text())["data"]["real_command"]
+    assert told == "cnnlab train --arch mlp:width=8 --epochs 1 --data cifar10"
 
 
 def test_resume_of_a_finished_run_says_so(cli):

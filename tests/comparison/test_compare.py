@@ -8,17 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import cnnlab
 from cnnlab.comparison import compare as core
 from cnnlab.comparison import page, pictures
 from cnnlab.comparison.clock import Clock
 from cnnlab.comparison.events import CompareStarted, RunBegan, RunEnded, RunEpoch, RunReused, RunStep
+from cnnlab.comparison.reuse import FinishedRuns
+from cnnlab.data import load
 from cnnlab.errors import MachineError, NumericError, UsageError
 from cnnlab.recipe.load import from_file
 from cnnlab.report import figures
 from cnnlab.training.events import EpochDone, Loading, RunFinished, StepDone
 from cnnlab.training.lock import only_process
+from cnnlab.training.settings import Settings
 
 NETS = ("a=mlp:depth=1,width=8", "b=mlp:depth=1,width=16,batch_norm=false")
 SMALL = {"data": "digits", "epochs": 2, "batch_size": 128, "threads": 1, "device": "cpu"}
@@ -191,6 +195,23 @@ def test_a_finished_run_of_the_same_recipe_is_taken(own_world):
     (trained / "environment.json").write_text(json.dumps({**environment, "cnnlab": "0.0.0"}))
     _, events = compared(name="two", epochs=2)
     assert [event.folder.parts[1] for event in events if isinstance(event, RunReused)] == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("change", "taken"), [({}, True), ({"processes": 2}, False), ({"init_from": {"run": "x", "sha256": "y"}}, False)]
+)
+def test_only_a_run_made_as_it_would_be_made_now_is_taken(own_world, change, taken):
+    flags = {key: SMALL[key] for key in ("data", "epochs", "batch_size", "threads", "device")}
+    run = cnnlab.train(NETS[0].partition("=")[2], **flags).run
+    environment = json.loads((run / "environment.json").read_text())
+    (run / "environment.json").write_text(json.dumps({**environment, **change}))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    recipe = from_file(run / "recipe.yaml")
+    found = FinishedRuns(run.parent, load("digits"), Settings(device="cpu")).find(recipe)
+    assert torch.get_num_threads() == 2  # looking changes nothing of a training that is under way
+    torch.set_num_threads(threads)
+    assert (found is not None) is taken
 
 
 def test_the_same_recipe_and_seed_under_two_labels_is_trained_once(own_world):

@@ -93,6 +93,7 @@ def test_the_same_command_twice_gives_the_same_bits(train_digits):
         (CNN, (FULL_SIZE, "data.augment.mixup=0.2", "data.augment.cutout=2")),
         (CNN, (FULL_SIZE, "optim.name=sgd", "optim.lr=0.05")),
         ("fast:width=2,whiten_bias_epochs=1", ("train.batch_size=256", "train.lookahead=2", "data.augment.flip=true")),
+        ("fast:width=2,whiten_bias_epochs=0", ("train.batch_size=256",)),
         ("resnet:depth=8,width=2", ("train.batch_size=256", "train.initial_scale=0.5", "train.full_scale_from=0.7")),
         ("resnet:depth=8,width=2", ("train.freeze_up_to=stage1-block1", "train.freeze_from=0.3")),
     ],
@@ -303,6 +304,62 @@ def test_init_from_starts_with_the_best_weights(train_digits):
     assert begun.rows[0].val_acc == best
     with pytest.raises(CheckpointError, match=r"lacks .conv1\.weight"):
         train_digits(CNN, epochs=1, init_from=run)
+
+
+def test_a_run_from_other_weights_says_so_and_goes_on_from_them_before_its_first_save(train_digits):
+    net = "mlp:depth=1,width=16"
+    source = train_digits(net, epochs=2, name="source").run
+    whole = train_digits(net, epochs=1, name="whole", init_from=source).run
+    recorded = json.loads((whole / "environment.json").read_text())["init_from"]
+    assert recorded == {
+        "run": str(source.resolve()),
+        "sha256": hashlib.sha256((source / "checkpoints/best.safetensors").read_bytes()).hexdigest(),
+    }
+
+    def stop_at_once(event):
+        if isinstance(event, StepDone):
+            raise KeyboardInterrupt
+
+    for name in ("cut", "lost"):
+        with pytest.raises(KeyboardInterrupt):
+            train_digits(net, epochs=1, name=name, init_from=source, tell=stop_at_once)
+        assert not list((Path("runs") / name / "checkpoints").glob("*"))
+    resume(Path("runs/cut"), Settings())
+    assert weight_hashes(Path("runs/cut")) == weight_hashes(whole)
+    train_digits(net, "seed=1", epochs=1, name="other")
+    shutil.rmtree(source / "checkpoints")
+    shutil.copytree("runs/other/checkpoints", source / "checkpoints")
+    with pytest.raises(CheckpointError, match="have changed since"):
+        resume(Path("runs/lost"), Settings())
+
+
+@pytest.mark.parametrize(("setting", "told"), [("data.split_seed=1", True), ("optim.lr=0.01", False)])
+def test_weights_that_have_seen_the_validation_images_are_told(train_digits, setting, told):
+    net, notices = "mlp:depth=1,width=16", []
+    source = train_digits(net, epochs=1).run
+    train_digits(net, setting, epochs=1, init_from=source, tell=notices.append)
+    texts = [event.text for event in notices if type(event).__name__ == "Notice"]
+    assert any("another validation part" in text for text in texts) is told
+
+
+@pytest.mark.parametrize("select", ["best", "last"])
+def test_patience_counts_from_the_best_validation_epoch(train_digits, select):
+    """At such a rate nothing changes after the first epoch."""
+    still = ("optim.lr=1e-30", "optim.schedule=constant", "train.patience=2")
+    finished = train_digits("mlp:depth=1,width=16,batch_norm=false", *still, f"train.select={select}", epochs=6)
+    assert len(finished.rows) == 3
+    assert "no better validation accuracy" in finished.reason
+
+
+def test_a_resumed_run_may_leave_the_test_alone(train_digits):
+    with pytest.raises(KeyboardInterrupt):
+        train_digits(name="cut", epochs=2, tell=_stop_after_one)
+    assert resume(Path("runs/cut"), Settings(test=False)).result["test_acc"] is None
+
+
+def _stop_after_one(event):
+    if isinstance(event, EpochDone):
+        raise KeyboardInterrupt
 
 
 def test_checkpoints_hold_torch_names_and_no_pickle(train_digits):
