@@ -24,8 +24,8 @@ class Cost:
 
     @property
     def weight_layers(self) -> int:
-        """Layers that convolve or multiply by a matrix; normalisation does neither."""
-        return sum(1 for layer in self.table.layers if layer.macs > 0)
+        """Layers that convolve or multiply by a matrix, those of shortcuts left out (He et al. 2015: 6n + 2)."""
+        return sum(1 for layer in self.table.layers if layer.macs > 0 and ".shortcut." not in layer.name)
 
     def of(self, match: Match) -> int:
         """Parameters, or multiply-accumulates of one image."""

@@ -24,8 +24,8 @@ LEAST = 4
 def build(options: CnnOptions, in_channels: int, num_classes: int, image_size: tuple[int, int]) -> nn.Sequential:
     """Three stages of 3×3 convolutions, each ending in 2×2 pooling: (N, C, H, W) to (N, num_classes).
 
-    A stage's pooling stands before the normalisation and the activation of its last convolution: with max pooling and
-    a rising activation the result is the same, and they then work on a quarter of the elements.
+    A stage's pooling stands before the normalisation and the activation of its last convolution, which then work on a
+    quarter of the elements. Without normalisation, with max pooling and a rising activation, the result is the same.
     Where 2×2 is not left to pool (images below 8×8), the last stage does not pool.
     """
     require_size(image_size, LEAST, "cnn")

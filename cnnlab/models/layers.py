@@ -63,8 +63,10 @@ class Dropout(nn.Module):
             return x
         if self.rng is None:
             raise RuntimeError("Dropout in training mode needs `rng`: the loop sets it before each step")
-        keep = self.rng.random(tuple(x.shape), dtype=np.float32) >= self.p
-        return x * torch.from_numpy(keep).to(x.device, x.dtype) / (1 - self.p)
+        keep = torch.from_numpy(self.rng.random(tuple(x.shape), dtype=np.float32) >= self.p)
+        if x.is_cuda:
+            keep = keep.pin_memory().to(x.device, non_blocking=True)  # the host does not wait for its arrival
+        return x * keep.to(x.device, x.dtype) / (1 - self.p)
 
     def extra_repr(self) -> str:
         """The probability, as torch's own prints it."""
@@ -86,8 +88,8 @@ def batch_norm(channels: int, norm: str) -> nn.Module | None:
     return nn.BatchNorm2d(channels) if norm == "batch" else None
 
 
-def activation(name: str) -> nn.Module | None:
-    """The activation that `name` names; None for an output activation that is the identity."""
+def activation(name: str) -> nn.Module:
+    """The activation that `name` names."""
     return ACTIVATIONS[name]()
 
 

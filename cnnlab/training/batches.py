@@ -28,7 +28,7 @@ class Batches:
         train, augmentation, seed = self.prepared.train, self.prepared.augmentation, self.prepared.recipe.seed
         size, image_size = self.prepared.recipe.train.batch_size, train.images.shape[1:3]
         order = generator(seed, "order", epoch).permutation(len(train))
-        rows = np.arange(size)[self.prepared.world.rows(size)]
+        rows, alone = np.arange(size)[self.prepared.world.rows(size)], self.prepared.world.size == 1
         growth, steps = Growth.of(self.prepared.recipe.train), self.prepared.steps
         turns = in_turns(len(train), epoch, generator(seed, "mirror")) if augmentation.alternate else None
         for step in range(first, self.prepared.steps_per_epoch):
@@ -38,7 +38,7 @@ class Batches:
                 everyones, share = mixup(size, augmentation.mixup, generator(seed, "mixup", epoch, step))
                 mine, partners = with_partners(rows, everyones)
             mirrored = None if turns is None else turns[indices]
-            moves = draw(image_size, indices, augmentation, rng, None if len(mine) == size else mine, mirrored)
+            moves = draw(image_size, indices, augmentation, rng, None if alone else mine, mirrored)
             small = growth.size(image_size, ((epoch - 1) * self.prepared.steps_per_epoch + step) / steps)
             yield Batch(self.pick(moves), train.labels[moves.indices], partners, share, whole=size, size=small)
 

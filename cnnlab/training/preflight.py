@@ -80,9 +80,11 @@ def preflight(recipe: Recipe, settings: Settings, tell: Any = tell_nobody) -> Pr
     prepared = prepare(recipe, settings, data)
     probe = sample(prepared.train, PROBE, recipe.seed)
     layers = prepared.engine.layer_gradients(probe.images, probe.labels)
-    # A step at learning rate 0 changes no weight and gives the loss in training mode, where batch normalisation uses
-    # the batch: in evaluation mode it would use statistics that nothing has measured yet.
+    # A step gives the loss in training mode, where batch normalisation uses the batch: in evaluation mode it would use
+    # statistics that nothing has measured yet. Muon gives weights their norm even at learning rate 0: hence put back.
+    begun = prepared.engine.weights()
     first_loss = float(prepared.engine.step(Batch(probe.images, probe.labels), 0.0, StepKey(recipe.seed, 0, 0)))
+    prepared.engine.load_weights(begun)
     verdicts = (
         _first_loss(first_loss, len(data.classes), recipe.train.loss),
         _dead_layers(layers),

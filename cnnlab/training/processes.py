@@ -215,14 +215,20 @@ def _join(size: int, device: str) -> _Several:
     if distributed.is_initialized():
         raise UsageError("this process has a process group of its own already", hint="Let cnnlab make it")
     wait = timedelta(seconds=COLLECTIVE_SECONDS)
+    cuda = size > 1 and device in ("auto", "cuda") and torch.cuda.is_available()
+    if cuda and local_size > torch.cuda.device_count():
+        raise MachineError(
+            f"{local_size} processes were started on this machine, which has {torch.cuda.device_count()} CUDA devices; "
+            "each needs one of its own",
+            hint=f"torchrun --nproc-per-node {torch.cuda.device_count()}, or train on the CPU: --device cpu",
+        )
     try:
         root, _, _ = next(iter(distributed.rendezvous("env://", timeout=wait)))
         launch = distributed.PrefixStore(f"cnnlab {os.environ.get('TORCHELASTIC_RUN_ID', '')}", _outermost(root))
         store = distributed.PrefixStore(_meet(launch, number, size), launch)
         if size > 1:
-            cuda = device in ("auto", "cuda") and torch.cuda.is_available()
             if cuda:
-                torch.cuda.set_device(local_rank % torch.cuda.device_count())
+                torch.cuda.set_device(local_rank)
             backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
             distributed.init_process_group(backend, store=store, rank=number, world_size=size, timeout=wait)
     except (RuntimeError, ValueError) as error:

@@ -1,5 +1,7 @@
 """`--match`: what the width costs, counted by hand; what no width satisfies."""
 
+import itertools
+
 import pytest
 
 from cnnlab.comparison.contestants import enter
@@ -65,7 +67,7 @@ def test_nets_without_a_width_are_refused_unless_they_match_already():
 
 
 def test_weight_layers_are_those_of_the_name():
-    for depth in (8, 20):
-        recipe = entered(f"plain:depth={depth}", "mlp")[0].recipe
+    for family, depth in itertools.product(("plain", "resnet"), (8, 20)):
+        recipe = entered(f"{family}:depth={depth}", "mlp")[0].recipe
         assert cost(recipe, SHAPE, CLASSES).weight_layers == depth
     assert cost(entered("mlp:depth=4", "cnn")[0].recipe, SHAPE, CLASSES).weight_layers == 5

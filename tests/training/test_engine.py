@@ -14,6 +14,7 @@ from cnnlab.errors import NumericError, RecipeError
 from cnnlab.recipe.schema import OptimSection, TrainSection
 from cnnlab.training.engines.base import Batch, StepKey
 from cnnlab.training.engines.torch import TorchEngine
+from cnnlab.training.world import ALONE, World
 
 MEAN, STD = np.array([100.0, 110.0, 120.0]), np.array([50.0, 60.0, 70.0])
 
@@ -23,7 +24,7 @@ def make_net():
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 5))
 
 
-def make_engine(net, precision="fp64", train=None, **optim):
+def make_engine(net, precision="fp64", train=None, world=ALONE, **optim):
     return TorchEngine(
         net,
         TrainSection(**(train or {})),
@@ -32,6 +33,7 @@ def make_engine(net, precision="fp64", train=None, **optim):
         std=STD,
         device=torch.device("cpu"),
         precision=precision,
+        world=world,
     )
 
 
@@ -166,6 +168,44 @@ def test_bf16_stays_near_fp32():
         assert float(low.step(batch, 0.01, StepKey(0, 1, step))) == pytest.approx(
             float(high.step(batch, 0.01, StepKey(0, 1, step))), rel=0.03
         )
+
+
+class WithAnIdleLayer(nn.Module):
+    """A net whose outputs do not depend on one of its layers."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net, self.idle = net, nn.Linear(8, 2)
+
+    def forward(self, x):
+        self.idle(x)
+        return self.net(x)
+
+
+def test_layer_gradients_where_an_activation_works_in_place_and_a_layer_is_idle():
+    batch, net = batches(1)[0], make_net()
+    expected = make_engine(make_net()).layer_gradients(batch.images, batch.labels)
+    net[2] = nn.ReLU(inplace=True)
+    idle, *rows = make_engine(WithAnIdleLayer(net)).layer_gradients(batch.images, batch.labels)
+    assert (idle.layer, idle.delta_rms, idle.weight_rms) == ("idle", 0.0, 0.0)
+    assert [replace(row, layer=row.layer.removeprefix("net.")) for row in rows] == expected
+
+
+class SecondOfTwo(World):
+    """Rank 1, to which rank 0 sends sevens."""
+
+    def copy_from_first(self, tensors):
+        for tensor in tensors:
+            tensor.fill_(7)
+
+
+def test_averages_start_from_what_rank_0_drew():
+    engine = make_engine(make_net(), train={"ema": 0.9, "lookahead": 5}, world=SecondOfTwo(1, 2))
+    engine.take_over_from_first()
+    assert all(
+        (array == 7).all() for name, array in engine.training_state().items() if name.startswith(("ema", "slow"))
+    )
+    assert (engine.weights()["4.weight"] == 7).all()
 
 
 def test_layer_gradients_equal_autograd_and_change_nothing():

@@ -1,5 +1,6 @@
 """Several processes, one training: what is cut, what is equal to one process, what is refused."""
 
+import itertools
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +18,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnnlab.data import Augmentation, draw, pick
+from cnnlab.data import Augmentation, draw, load, pick
 from cnnlab.data import batch as augmented
+from cnnlab.errors import MachineError
 from cnnlab.evaluation.evaluate import evaluate
 from cnnlab.randomness import Share, generator
+from cnnlab.recipe.load import resolve
+from cnnlab.recipe.spec import parse_spec
 from cnnlab.training import checkpoint, device, processes
-from cnnlab.training.batches import with_partners
+from cnnlab.training.batches import Batches, with_partners
+from cnnlab.training.prepare import prepare
+from cnnlab.training.settings import Settings
 from cnnlab.training.world import World
 
 EVERYTHING_RANDOM = ("--arch", "mlp:width=16,depth=2,batch_norm=false,dropout=0.3", "--data", "digits",
@@ -93,6 +100,38 @@ def test_two_processes_train_as_one_does(cli):
     assert json.loads(Path("runs/two/environment.json").read_text("utf-8"))["processes"] == 2
     assert sorted(path.name for path in Path("runs").iterdir()) == ["one", "two"]
     assert {path.name for path in Path("runs/one").iterdir()} == {path.name for path in Path("runs/two").iterdir()}
+
+
+@pytest.mark.parametrize("mixup", ["0.4", "0"])
+@pytest.mark.parametrize("size", [2, 3, 4, 6, 33])
+def test_each_process_has_its_own_rows_of_every_batch(size, mixup):
+    """Small batches too, in which the rows that mixup takes from elsewhere make a share as long as the batch."""
+    data = load("digits")
+    recipe = resolve(
+        arch=parse_spec("mlp:depth=1,width=8"),
+        settings=[f"train.batch_size={size}", f"data.augment.mixup={mixup}", "data.augment.crop=1"],
+    )
+    alone = prepare(recipe, Settings(), data)
+    whole = list(itertools.islice(Batches(alone).of(1), 20))
+    for rank in (0, 1):
+        world = World(rank, 2)
+        shared = Batches(replace(alone, world=world)).of(1)
+        for batch, mine in zip(whole, itertools.islice(shared, 20), strict=True):
+            rows = world.rows(size)
+            count = rows.stop - rows.start
+            assert np.array_equal(mine.images[:count], batch.images[rows])
+            assert np.array_equal(mine.labels[:count], batch.labels[rows])
+            if mixup != "0":
+                assert np.array_equal(mine.images[mine.partners], batch.images[batch.partners[rows]])
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    for name, value in {"WORLD_SIZE": 2, "RANK": 0, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 2}.items():
+        monkeypatch.setenv(name, str(value))
+    with pytest.raises(MachineError, match=r"2 processes .* has 1 CUDA devices"), processes.joined("auto"):
+        pass
 
 
 def test_two_processes_grow_their_images_and_turn_their_weights_as_one_does(cli):

@@ -37,8 +37,10 @@ class GradientSum:
         self.tail[1], self.tail[2] = float(wishes.stop), float(wishes.save)
         self.world.add_up(self.buffer)
         torch._foreach_copy_([gradient for _, gradient in used], [part for part, _ in used])
-        for part, parameter in pairs:
-            if parameter.grad is None and bool(part.any()):  # another process's pictures took another way
+        unused = [(part, parameter) for part, parameter in pairs if parameter.grad is None]
+        used_elsewhere = torch.stack([part.any() for part, _ in unused]).tolist() if unused else []
+        for (part, parameter), used_there in zip(unused, used_elsewhere, strict=True):
+            if used_there:  # another process's pictures took another way
                 parameter.grad = part.clone()
         self.world.agreed = Wishes(*(bool(wish) for wish in self.tail[1:].tolist()))
         return self.tail[0]

@@ -29,14 +29,17 @@ class Muon(torch.optim.SGD):
     def _turn(self, weight: Tensor, lr: float, momentum: float, refused: Tensor | None) -> None:
         gradient = weight.grad
         assert gradient is not None
-        if refused is not None:
-            gradient = torch.where(refused.bool(), 0, gradient)
         state = self.state[weight]
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(weight)
-        moving = state["momentum_buffer"].mul_(momentum).add_(gradient)
+        moving = state["momentum_buffer"]
+        before = None if refused is None else (weight.clone(), moving.clone())
+        moving.mul_(momentum).add_(gradient)
         update = orthogonal(gradient.add(moving, alpha=momentum).flatten(1)).view_as(weight)
         weight.mul_(len(weight) ** 0.5 / weight.norm()).sub_(update.to(weight.dtype), alpha=lr)
+        if before is not None and refused is not None:  # on the device: the host does not know
+            for tensor, kept in zip((weight, moving), before, strict=True):
+                tensor.copy_(torch.where(refused.bool(), kept, tensor))
 
 
 def orthogonal(matrix: Tensor) -> Tensor:

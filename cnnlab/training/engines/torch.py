@@ -57,8 +57,9 @@ class TorchEngine:
         self.dtype = torch.float64 if precision == "fp64" else torch.float32
         self._layout = choose_layout(net, device)
         self.net = net.to(device=device, dtype=self.dtype).to(memory_format=self._layout)
-        self.averaged = copy.deepcopy(self.net).requires_grad_(False) if train.ema else None
-        self.slow = _floats(copy.deepcopy(self.net)) if train.lookahead else None
+        self.averaged: nn.Module | None = None
+        self.slow: dict[str, Tensor] | None = None
+        self._begin_averages()
         self.updates = 0
         self._lowest = up_to(train.freeze_up_to, list(self.net.named_parameters()))
         self.optim, self.optimizer = optim, make_optimizer(self.net, optim, device, self._lowest)
@@ -164,6 +165,7 @@ class TorchEngine:
             whole = tensor.contiguous()
             self.world.copy_from_first([whole])
             tensor.copy_(whole)
+        self._begin_averages()
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Outputs (N, classes) in float32 (float64 in fp64) of (N, H, W, C) uint8 pictures."""
@@ -171,10 +173,10 @@ class TorchEngine:
         net.eval()
         with torch.inference_mode(), self._autocast():
             outputs = [
-                net(self._to_device(images[start : start + EVALUATION_BATCH])).to(self.dtype).cpu()
+                net(self._to_device(images[start : start + EVALUATION_BATCH])).to(self.dtype)
                 for start in range(0, len(images), EVALUATION_BATCH)
             ]
-        return torch.cat(outputs).numpy()
+        return torch.cat(outputs).cpu().numpy()  # once: until then a GPU's host does not wait
 
     def layer_gradients(self, images: np.ndarray, labels: np.ndarray) -> list[LayerGradient]:
         """δ, ∂J/∂w, mean f′ and dead units of every weight layer, without autocast; nothing is changed by it."""
@@ -197,10 +199,7 @@ class TorchEngine:
             CheckpointError: names or shapes are those of another net.
         """
         load_weights(self.net, weights)
-        if self.averaged is not None:
-            load_weights(self.averaged, weights)
-        if self.slow is not None:
-            self.slow = _floats(copy.deepcopy(self.net))
+        self._begin_averages()
 
     def training_state(self) -> dict[str, np.ndarray]:
         """Weights and averages under `model.`, `ema.` and `slow.`, the optimiser, and the count of updates."""
@@ -255,6 +254,13 @@ class TorchEngine:
             parameter.grad = None
         self._lowest, self._whitenings = [], []
         self._probe = self._lowest_trained(list(self.net.parameters()))
+        if self._sum is not None:
+            self._sum = GradientSum(self.world, self.net.parameters())
+
+    def _begin_averages(self) -> None:
+        """Start the moving average and the slow one, where the recipe has them, from the net as it is."""
+        self.averaged = copy.deepcopy(self.net).requires_grad_(False) if self.train.ema else None
+        self.slow = _floats(copy.deepcopy(self.net)) if self.train.lookahead else None
 
     def _average(self) -> None:
         """Exponential moving average of weights and statistics; the first updates weigh more: a good start."""

@@ -39,8 +39,8 @@ class TorchGradientRecorder:
         if self.latest is None or self.latest in self.slopes:
             return
         with torch.enable_grad():
-            z = inputs[0].detach().requires_grad_()
-            (slope,) = torch.autograd.grad(layer.forward(z).sum(), z)
+            z = inputs[0].detach().clone().requires_grad_()
+            (slope,) = torch.autograd.grad(layer.forward(z.clone()).sum(), z)  # it may work in place
         dead = (slope == 0).transpose(0, 1).flatten(1).all(dim=1)  # by unit or channel
         self.slopes[self.latest] = (float(slope.mean()), float(dead.double().mean()))
 
@@ -48,13 +48,13 @@ class TorchGradientRecorder:
         rows = []
         for name, layer in self.layers:
             # J is the mean loss of `count` pictures: times count, δ is that of one picture's own loss.
-            delta = self.deltas[name].double() * self.count
+            delta = self.deltas.get(name)  # None where the outputs do not depend on the layer
             weight = layer.weight.grad
             slope, dead = self.slopes.get(name, (None, None))
             rows.append(
                 LayerGradient(
                     name,
-                    float(delta.square().mean().sqrt()),
+                    0.0 if delta is None else float((delta.double() * self.count).square().mean().sqrt()),
                     0.0 if weight is None else float(weight.double().square().mean().sqrt()),
                     slope,
                     dead,

@@ -47,7 +47,7 @@ def load_state(
         for key, array in saved.items():
             value = torch.from_numpy(array.copy())
             if key == "step":
-                value = value.to(torch.float32)
+                value = value.to(torch.float32).to(parameter.device if optimizer.defaults["fused"] else "cpu")
             else:
                 value = value.to(parameter.device).to(memory_format=_format_of(parameter))
             optimizer.state[parameter][key] = value
