@@ -1,6 +1,7 @@
 """Pictures on a device: the same bits as on the host. On the CPU here; with a GPU, on that too."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,9 @@ from cnnlab.recipe.spec import parse_spec
 from cnnlab.training.engines.base import Batch, StepKey
 from cnnlab.training.engines.on_device import DevicePictures, picker
 from cnnlab.training.engines.torch import TorchEngine
+from cnnlab.training.events import EpochDone
+from cnnlab.training.loop import resume
+from cnnlab.training.settings import Settings
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
@@ -115,6 +119,24 @@ def test_a_gpu_trains_digits(cli, precision):
     assert ended.code == 0, ended.err
     assert ended.json["device"] == "cuda"
     assert ended.json["test_acc"] > 0.95
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("optimiser", ["adam", "muon"])
+def test_a_run_on_a_device_goes_on(train_digits, device, optimiser):
+    """What the optimiser remembers must lie where the weights do, Adam's count of steps too."""
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+
+    def stop(event):
+        if isinstance(event, EpochDone):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_digits("mlp:depth=1,width=16", f"optim.name={optimiser}", name="cut", device=device, tell=stop)
+    finished = resume(Path("runs/cut"), Settings(device=device))
+    assert len(finished.rows) == 2
+    assert finished.rows[1].train_loss < finished.rows[0].train_loss
 
 
 @pytest.mark.slow
