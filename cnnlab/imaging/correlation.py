@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from cnnlab.imaging.kernels import Kernel, checked_matrix
+from cnnlab.imaging.kernels import Kernel
 from cnnlab.imaging.passes import Scratch, column_cutter, cut_rows, run_line, run_plan
 from cnnlab.imaging.plan import Box, Plan, make_plan
 from cnnlab.imaging.tiles import Grid, Pad, Region, each_thread, fill, make_grid, regions
@@ -193,42 +193,3 @@ def _sum_of_channels(response: np.ndarray, scratch: Scratch) -> np.ndarray:
     np.sum(response, axis=2, keepdims=True, dtype=total.dtype, out=total)
     scratch.give(response)
     return total
-
-
-def correlate(
-    pixels: np.ndarray,
-    matrix: np.ndarray,
-    *,
-    pad: Pad = "reflect",
-    stride: int = 1,
-    flip: bool = False,
-    threads: int | None = None,
-) -> np.ndarray:
-    """The response z = Σ Σ a · w as float64, each channel by itself.
-
-    Args:
-        pixels: (H, W) or (H, W, C), uint8, uint16 or any float.
-        matrix: (kh, kw), any size, anchored at (kh // 2, kw // 2).
-        pad: how the picture goes on beyond its edge, as `numpy.pad` does it (zero: constant 0; none: not at all).
-        stride: outputs at 0, stride, 2 · stride, …
-        flip: turn the kernel by 180° first: convolution as mathematics has it.
-        threads: all cores by default.
-
-    Returns:
-        (H', W') or (H', W', C); exact for whole weights on integer pixels.
-
-    Raises:
-        UsageError: no matrix of finite numbers, a stride below 1, or a kernel larger than the picture unpadded.
-    """
-    kernel = Kernel("custom", (checked_matrix(matrix, "the kernel"),))
-    plane = pixels if pixels.ndim == 3 else pixels[:, :, None]
-    if plane.dtype not in (np.uint8, np.uint16):
-        plane = plane.astype(np.float64)
-    job = Correlation(plane, kernel.flipped() if flip else kernel, pad, stride)
-    out = np.empty(job.shape)
-
-    def keep(response: np.ndarray, region: Region, scratch: Scratch, ends: Range) -> None:
-        np.multiply(response, job.scale, out=out[region], dtype=np.float64)
-
-    job.run(keep, threads)
-    return out if pixels.ndim == 3 else out[:, :, 0]

@@ -11,10 +11,11 @@ from scipy import ndimage
 
 from cnnlab.errors import UsageError
 from cnnlab.imaging import tiles
-from cnnlab.imaging.correlation import Correlation, correlate
+from cnnlab.imaging.correlation import Correlation, Range
 from cnnlab.imaging.kernels import KERNELS, Kernel, named_kernel
 from cnnlab.imaging.levels import default_response, to_levels
-from cnnlab.imaging.tiles import PADS, Pad
+from cnnlab.imaging.passes import Scratch
+from cnnlab.imaging.tiles import PADS, Pad, Region
 
 NUMPY_MODES = {"reflect": "reflect", "zero": "constant", "edge": "edge", "wrap": "wrap"}
 
@@ -30,6 +31,28 @@ def reference(pixels: np.ndarray, matrix: np.ndarray, pad: Pad, stride: int) -> 
     top, left = height // 2, width // 2
     bottom, right = padded.shape[0] - (height - 1) // 2, padded.shape[1] - (width - 1) // 2
     return np.stack(planes, axis=2)[top:bottom:stride, left:right:stride]
+
+
+def correlate(
+    pixels: np.ndarray,
+    matrix: np.ndarray,
+    *,
+    pad: Pad = "reflect",
+    stride: int = 1,
+    flip: bool = False,
+    threads: int | None = None,
+) -> np.ndarray:
+    """The response z = Σ Σ a · w as float64, put together from its tiles: (H, W[, C]) to (H', W'[, C])."""
+    kernel = Kernel("k", (matrix,))
+    plane = pixels if pixels.ndim == 3 else pixels[:, :, None]
+    job = Correlation(plane, kernel.flipped() if flip else kernel, pad, stride)
+    out = np.empty(job.shape)
+
+    def keep(response: np.ndarray, region: Region, scratch: Scratch, ends: Range) -> None:
+        np.multiply(response, job.scale, out=out[region], dtype=np.float64)
+
+    job.run(keep, threads)
+    return out if pixels.ndim == 3 else out[:, :, 0]
 
 
 def levels(pixels: np.ndarray, kernel: Kernel, pad: Pad, stride: int) -> np.ndarray:
