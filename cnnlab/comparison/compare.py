@@ -136,8 +136,7 @@ def _keep_plan(folder: Path, plan: dict[str, Any]) -> None:
     path = folder / PLAN
     if path.is_file():
         require_same_plan(folder, read_json(path), plan)
-    else:
-        write_json(path, plan)
+    write_json(path, plan)
 
 
 def _command(specs: Sequence[str], settings: Settings) -> Sequence[str]:

@@ -138,17 +138,30 @@ def _costs(
 
 
 def require_same_plan(folder: Path, was: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Whether a folder's comparison is the one that is asked for.
+    """Whether a folder's comparison is the one that is asked for, or the beginning of it: more seeds go on with it.
 
     Raises:
         UsageError: it is another; with the first difference.
     """
     for key, value in now.items():
-        if was.get(key) != value:
+        if not _goes_on(key, was.get(key), value):
             raise UsageError(
                 f"{printable(folder)} holds another comparison: {_difference(key, was.get(key), value)}",
                 hint="Type the same command to go on with it, or choose another --name",
             )
+
+
+def _goes_on(key: str, was: Any, now: Any) -> bool:
+    if key == "seeds" and isinstance(was, list):
+        return bool(was) and list(now[: len(was)]) == was
+    if key == "contestants" and isinstance(was, list) and len(was) == len(now):
+        return all(
+            isinstance(before, dict)
+            and isinstance(before.get("recipes"), list)
+            and {**after, "recipes": after["recipes"][: len(before["recipes"])]} == before
+            for before, after in zip(was, now, strict=True)
+        )
+    return bool(was == now)
 
 
 def _difference(key: str, was: Any, now: Any) -> str:

@@ -37,7 +37,13 @@ def build(options: UserOptions, in_channels: int, num_classes: int, image_size: 
             f"{printable(options.arch)}: {error}",
             hint="The class is called with in_channels, num_classes, image_size and the options of the spec",
         ) from None
-    net = cls(**arguments)
+    try:
+        net = cls(**arguments)
+    except Exception as error:
+        raise UsageError(
+            f"{printable(options.arch)} cannot be made: {type(error).__name__}: {printable(error)}",
+            hint="The class is called with in_channels, num_classes, image_size and the options of the spec",
+        ) from error
     if not isinstance(net, nn.Module):
         raise UsageError(f"{printable(options.arch)} is no torch.nn.Module but a {type(net).__name__}")
     return net

@@ -15,7 +15,7 @@ from cnnlab.recipe.schema import Recipe
 from cnnlab.text import printable
 from cnnlab.training import device as devices
 from cnnlab.training.engines.parameter_groups import up_to
-from cnnlab.training.prepare import divide, load_data, tell_nobody
+from cnnlab.training.prepare import build_net, divide, load_data, resolve_for, tell_nobody
 from cnnlab.training.schedule import Growth
 from cnnlab.training.settings import Settings
 
@@ -84,7 +84,7 @@ def outline(
     Raises:
         UsageError: the net does not fit the input.
     """
-    images: int | None = None
+    images, of_data = None, False
     if input_shape is None and isinstance(recipe.model, SeqOptions) and recipe.model.input is not None:
         input_shape = parse_shape(recipe.model.input)
     elif input_shape is None and recipe.data.name is None:
@@ -94,6 +94,7 @@ def outline(
         data = load_data(recipe, settings, tell)
         height, width, channels = data.image_shape
         input_shape, classes, images = (channels, height, width), len(data.classes), len(divide(recipe, data)[0])
+        recipe, of_data = resolve_for(recipe, data, images), True
     table = _count(recipe, input_shape, classes)
     size = recipe.train.batch_size
     device = devices.choose_device(settings.device)
@@ -106,6 +107,8 @@ def outline(
         epochs = max(epochs, -(-recipe.train.min_steps // (images // size)))
     rate = None
     if table.macs * PROBE_IMAGES <= PROBE_MACS and table.parameters <= 10_000_000:
+        if of_data:
+            build_net(recipe, input_shape, classes)  # what would refuse a training refuses this too
         rate = _measure(recipe, input_shape, classes, device, precision)
     work = Growth.of(recipe.train, input_shape[1:]).part_of_full
     activations = table.activation_elements * size * element
@@ -164,6 +167,8 @@ def _measure(
         started = time.perf_counter()
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
             outputs = net(images)
+        if not outputs.requires_grad:
+            raise UsageError(f"the outputs of {printable(recipe.model.arch)} do not depend on its parameters")
         outputs.float().square().mean().backward()
         _wait(device)
         seconds = time.perf_counter() - started

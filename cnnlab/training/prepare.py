@@ -164,8 +164,18 @@ def build_net(recipe: Recipe, input_shape: tuple[int, int, int], classes: int) -
     if not any(parameter.requires_grad for parameter in net.parameters()):
         raise UsageError(f"{printable(recipe.model.arch)} has no parameters to train")
     net.eval()
-    with torch.no_grad():
+    try:
         outputs = net(torch.zeros((2, channels, height, width)))
+    except Exception as error:
+        raise UsageError(
+            f"{printable(recipe.model.arch)} fails on images of {channels}x{height}x{width}: "
+            f"{type(error).__name__}: {printable(error)}"
+        ) from error
+    if not isinstance(outputs, torch.Tensor) or not outputs.requires_grad:
+        raise UsageError(
+            f"the outputs of {printable(recipe.model.arch)} are no tensor that depends on its parameters: "
+            "there is nothing to train"
+        )
     if tuple(outputs.shape) != (2, classes):
         raise UsageError(
             f"the net gives {tuple(outputs.shape[1:])} outputs for a picture; the data have {classes} classes",

@@ -120,7 +120,8 @@ def test_dry_run_of_the_tiny_recipes(cli, recipe, weights, given):
 def test_dry_run_estimates_the_time_where_it_knows_the_data(cli):
     document = cli("train", "--arch", "lenet", "--data", "digits", "--dry-run", "--json").json
     assert document["input_shape"] == [1, 8, 8]
-    assert 0 < document["expected_minutes"] < 30
+    images = document["expected_minutes"] * 60 * document["images_per_s"]
+    assert images == pytest.approx(100 * 1293)  # its 1,000 steps at least are 100 epochs here
     assert document["activation_bytes"] > 0
 
 
@@ -203,6 +204,58 @@ def test_resume_refuses_what_it_would_not_do(cli, flag):
     ended = cli("train", "--resume", "mine", flag)
     assert ended.code == 2
     assert f"{flag.partition('=')[0]} does not go with --resume" in ended.err
+
+
+NETS_OF_A_USERS_OWN = """
+import torch
+class Bare(torch.nn.Module): pass
+class Net(torch.nn.Module):
+    def __init__(self, in_channels, num_classes, image_size):
+        super().__init__()
+        self.fc = torch.nn.Linear(in_channels * image_size**2, num_classes)
+class Same(Net):
+    def forward(self, x): return x
+class Idle(Net):
+    def forward(self, x): return torch.zeros(len(x), 10)
+class Unfit(Net):
+    def forward(self, x): return self.fc(x)
+class Other(Net):
+    def forward(self, x): return self.fc(x.flatten(1))[:, :7]
+class Empty(torch.nn.Flatten):
+    def __init__(self, in_channels, num_classes, image_size): super().__init__()
+"""
+
+
+@pytest.mark.parametrize("how", ["--dry-run", "--no-test"])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Bare", "cannot be made: TypeError"),
+        ("Same", "depend"),
+        ("Idle", "depend"),
+        ("Unfit", "fails on images of 1x8x8: RuntimeError"),
+        ("Other", "gives (7,) outputs for a picture; the data have 10 classes"),
+        ("Empty", "has no parameters to train"),
+    ],
+)
+def test_a_users_net_that_cannot_be_trained_is_told(cli, how, name, message):
+    Path("net.py").write_text(NETS_OF_A_USERS_OWN)
+    ended = cli("train", "--arch", f"net.py:{name}", "--data", "digits", how)
+    assert ended.code == 2
+    assert message in " ".join(ended.err.split()) or "does not take an input of 1x8x8" in ended.err
+
+
+def test_a_dry_run_refuses_a_batch_larger_than_the_data(cli):
+    ended = cli("train", *SMALL, "--batch-size", "5000", "--dry-run")
+    assert ended.code == 2
+    assert "the training set has 1293 images" in ended.err
+
+
+def test_a_name_is_offered_for_resume_only_where_there_is_something_to_do(cli):
+    cli("train", *SMALL, "--name", "mine")
+    assert "--resume" not in cli("train", *SMALL, "--name", "mine").err
+    Path("runs/mine/result.json").unlink()
+    assert "train --resume runs/mine" in cli("train", *SMALL, "--name", "mine").err
 
 
 def test_an_input_of_its_own_is_for_dry_runs(cli):

@@ -243,13 +243,22 @@ def test_another_comparison_under_the_same_name_is_refused_with_the_difference(o
     compared(name="one", epochs=1)
     for options, text in (
         ({"epochs": 3}, "its epochs: 1; now 3"),
-        ({"epochs": 1, "seeds": 2}, r"its seeds: \[0\]; now \[0, 1\]"),
+        ({"epochs": 1, "seed": 1}, r"its seeds: \[0\]; now \[1\]"),
         ({"epochs": 1, "lr": 0.5}, "the recipe of a, b was another"),
     ):
         with pytest.raises(UsageError, match=f"holds another comparison: {text}"):
             compared(name="one", **options)
     with pytest.raises(UsageError, match="its contestants: a, b; now a, c"):
         compared(NETS[0], "c=mlp", name="one", epochs=1)
+
+
+def test_more_seeds_go_on_with_a_comparison(own_world, left_alone):
+    compared(name="one", seeds=1)
+    comparison, events = compared(name="one", seeds=2)
+    assert sum(isinstance(event, RunBegan) for event in events) == 2
+    assert timeless(comparison.folder)["contestants"] == timeless(left_alone[0].folder)["contestants"]
+    with pytest.raises(UsageError, match=r"its seeds: \[0, 1\]; now \[0\]"):
+        compared(name="one", seeds=1)
 
 
 def test_what_ended_before_its_plan_was_kept_goes_on(own_world, monkeypatch):
