@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from cnnlab.errors import DataError
 from cnnlab.imaging.pictures import SUFFIXES
+from cnnlab.imaging.pictures import is_clutter as is_clutter
 from cnnlab.text import counted, printable
 
 PARTS = ("train", "val", "test")
@@ -15,7 +16,6 @@ EXPECTED = (
     "Expected train/CLASS/pictures, and val/CLASS/pictures and test/CLASS/pictures where there are any, "
     "with one folder a class and two classes or more"
 )
-_CLUTTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 _SHOWN = 5
 
 
@@ -76,11 +76,6 @@ class Layout:
 def class_name(folder: str) -> str:
     """A class's name: its folder's, composed (NFC, as macOS does not write it) and fit to be shown."""
     return printable(unicodedata.normalize("NFC", folder))
-
-
-def is_clutter(name: str) -> bool:
-    """Whether a file or folder is what systems leave behind (.DS_Store, Thumbs.db, …), to be passed over in silence."""
-    return name.startswith(".") or name.lower() in _CLUTTER
 
 
 def check_classes(where: str, classes: dict[str, dict[str, int]]) -> tuple[str, ...]:

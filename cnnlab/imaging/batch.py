@@ -1,5 +1,6 @@
 """Many kernels on many pictures: which files are meant, what the outputs are called, and one failure stops no other."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from pathlib import Path
 from cnnlab.errors import CnnlabError, MachineError, PictureError, UsageError
 from cnnlab.imaging.applying import Filtered, FilterOptions, apply_kernel
 from cnnlab.imaging.kernels import KERNELS, Kernel
-from cnnlab.imaging.pictures import SUFFIXES, Picture, read_picture
+from cnnlab.imaging.pictures import SUFFIXES, Picture, is_clutter, read_picture
 from cnnlab.imaging.writing import encode, format_of, write_all
 from cnnlab.text import did_you_mean, printable
 
@@ -118,7 +119,8 @@ def find_sources(names: Sequence[str]) -> Sources:
 def _pictures_in(folder: Path) -> tuple[list[Path], list[Path]]:
     """The pictures of a folder by name, and those that look like outputs: NAME-KERNEL beside a picture NAME."""
     try:
-        files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+        named = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not is_clutter(path.name)]
+        files = sorted(path for path in named if path.is_file())
     except OSError as error:
         raise MachineError(f"cannot read the folder {printable(folder)}: {error.strerror}") from error
     stems = {path.stem for path in files}
@@ -131,13 +133,13 @@ def _pictures_in(folder: Path) -> tuple[list[Path], list[Path]]:
             stem = head
         return any(stem.endswith(f"-{ending}") and stem.removesuffix(f"-{ending}") in stems for ending in endings)
 
-    outputs = [path for path in files if is_output(path)]
+    outputs = {path: None for path in files if is_output(path)}  # in their order
     pictures = [path for path in files if path not in outputs]
     if not pictures:
         raise PictureError(
             f"the folder {printable(folder)} holds no picture", hint="Expected files ending in " + ", ".join(SUFFIXES)
         )
-    return pictures, outputs
+    return pictures, list(outputs)
 
 
 def _sample(name: str) -> tuple[Path, bytes]:
@@ -164,48 +166,85 @@ def filter_images(
     """Filter every picture with every kernel, and write what comes of it; for each picture all or nothing.
 
     Raises:
-        UsageError: one `-o` file for several outputs, or one whose ending names no format. All else is an event.
+        UsageError: one `-o` file for several outputs, one whose ending names no format, or an output that would
+            overwrite a picture still to be read. All else is an event.
     """
     file = destination.file
     if file is not None:
         format_of(file)
         if len(sources.paths) * len(kernels) > 1:
             raise UsageError(f"several outputs cannot all be the file {printable(file)}", hint="Give -o a folder")
-    taken: set[Path] = set()
+    targets = _name_targets(sources.paths, kernels, destination, sheet=draw_sheet is not None)
+    if destination.force:
+        _check_sources_stay(sources.paths, targets)
     write_all(dict(sources.samples), force=destination.force)
-    for index, source in enumerate(sources.paths, 1):
+    for index, (source, target) in enumerate(zip(sources.paths, targets, strict=True), 1):
         yield ImageStarted(source, index, len(sources.paths))
         try:
-            yield _filter_one(source, kernels, options, destination, draw_sheet, taken)
+            yield _filter_one(source, kernels, options, target, draw_sheet, force=destination.force)
         except CnnlabError as error:
             yield ImageFailed(source, error)
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Where a picture's outputs go, one a kernel, and its sheet."""
+
+    outputs: tuple[Path, ...]
+    sheet: Path | None
 
 
 def _filter_one(
     source: Path,
     kernels: Sequence[Kernel],
     options: FilterOptions,
-    destination: Destination,
+    target: _Target,
     draw_sheet: DrawSheet | None,
-    taken: set[Path],
+    *,
+    force: bool,
 ) -> ImageDone:
     picture = read_picture(source)
     files: dict[Path, bytes] = {}
     outputs: list[Written] = []
-    suffix = source.suffix if source.suffix.lower() in SUFFIXES else ".png"
-    folder = destination.folder or (destination.file or source).parent
-    for kernel in kernels:
+    for kernel, path in zip(kernels, target.outputs, strict=True):
         started = time.perf_counter()
         filtered = apply_kernel(picture, kernel, options)
-        path = destination.file or _free_name(folder, f"{source.stem}-{kernel.name}", suffix, taken)
         files[path] = encode(filtered.picture, path)
         outputs.append(Written(path, filtered, time.perf_counter() - started))
-    sheet = None
-    if draw_sheet:
-        sheet = _free_name(folder, f"{source.stem}-sheet", ".png", taken)
-        files[sheet] = draw_sheet(picture, [output.filtered for output in outputs])
-    write_all(files, force=destination.force)
-    return ImageDone(source, tuple(outputs), sheet)
+    if draw_sheet and target.sheet:
+        files[target.sheet] = draw_sheet(picture, [output.filtered for output in outputs])
+    write_all(files, force=force)
+    return ImageDone(source, tuple(outputs), target.sheet)
+
+
+def _name_targets(
+    sources: Sequence[Path], kernels: Sequence[Kernel], destination: Destination, *, sheet: bool
+) -> list[_Target]:
+    """The names of all outputs, none of them given twice."""
+    file = destination.file
+    common = file.parent if file else destination.folder
+    taken = {file} if file else set()
+    targets = []
+    for source in sources:
+        suffix = source.suffix if source.suffix.lower() in SUFFIXES else ".png"
+        folder = common or source.parent
+        outputs = [file or _free_name(folder, f"{source.stem}-{kernel.name}", suffix, taken) for kernel in kernels]
+        page = _free_name(folder, f"{source.stem}-sheet", ".png", taken) if sheet else None
+        targets.append(_Target(tuple(outputs), page))
+    return targets
+
+
+def _check_sources_stay(sources: Sequence[Path], targets: Sequence[_Target]) -> None:
+    """Refuse to overwrite a picture before it is read: what was filtered then would be an output, not the picture."""
+    turn = {os.path.realpath(source): index for index, source in enumerate(sources)}
+    for index, target in enumerate(targets):
+        for path in (*target.outputs, *([target.sheet] if target.sheet else ())):
+            if turn.get(os.path.realpath(path), -1) > index:
+                raise UsageError(
+                    f"{printable(path)} would be overwritten by an output of {printable(sources[index])} before it is "
+                    "filtered itself",
+                    hint="Leave it out, or use -o to write elsewhere",
+                )
 
 
 def _free_name(folder: Path, stem: str, suffix: str, taken: set[Path]) -> Path:

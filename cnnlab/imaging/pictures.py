@@ -47,6 +47,12 @@ _FORMATS = "PNG, JPEG, TIFF, WebP or BMP"
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
+_CLUTTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
+
+
+def is_clutter(name: str) -> bool:
+    """Whether a file or folder is what systems leave behind (.DS_Store, ._x.png, …), to be passed over in silence."""
+    return name.startswith(".") or name.lower() in _CLUTTER
 
 
 class TooManyPixels(PictureError):

@@ -121,6 +121,32 @@ def test_output_as_a_file_and_as_a_folder(cli, photo: Path, own_world: Path) -> 
     assert "several outputs cannot all be the file one.png" in ended.err
 
 
+def test_a_sheet_goes_beside_an_output_of_its_name(cli, photo: Path, own_world: Path) -> None:
+    assert cli("filter", photo, "-k", "blur", "-o", own_world / "photo-sheet.png", "--sheet").code == 0
+    assert files(own_world) == {"photo.png", "photo-sheet.png", "photo-sheet-2.png"}
+    assert pixels_of("photo-sheet.png").shape == COLOURS.shape
+
+
+def test_no_output_overwrites_a_picture_still_to_be_filtered(cli, photo: Path, own_world: Path) -> None:
+    Image.new("L", (5, 5), 255).save("photo-blur.png")
+    Image.new("L", (5, 5), 255).save("photo-sheet.png")
+    before = {name: Path(name).read_bytes() for name in files(own_world)}
+    (own_world / "below").mkdir()
+    for arguments in (
+        ("photo-blur.png", "-k", "blur"),
+        ("below/../photo-blur.png", "-k", "edge", "-k", "blur"),
+        ("photo-sheet.png", "-k", "edge", "--sheet"),
+    ):
+        ended = cli("filter", photo, *arguments, "--force")
+        assert ended.code == 2
+        assert "would be overwritten by an output of" in ended.err
+        assert "use -o to write elsewhere" in ended.err
+        assert {name: Path(name).read_bytes() for name in files(own_world) - {"below"}} == before
+    assert cli("filter", photo, "photo-blur.png", "-k", "blur", "-o", "elsewhere", "--force").code == 0
+    assert cli("filter", "photo-blur.png", photo, "-k", "blur", "--force").code == 0  # read before it is overwritten
+    assert np.unique(pixels_of("photo-blur-blur.png")).tolist() == [255]
+
+
 def test_channels(cli, photo: Path) -> None:
     for channels, source in (("gray", np.array(Image.fromarray(COLOURS).convert("L"))), ("sum", COLOURS.sum(axis=2))):
         path = f"{channels}.png"
@@ -269,6 +295,7 @@ BAD = {
     "no picture": (["-k", "edge"], 2, "no picture is named"),
     "ending": (["photo.png", "-k", "edge", "-o", "x.gif"], 2, "names no format that cnnlab writes"),
     "below a file": (["photo.png", "-k", "edge", "-o", "key.yaml/x.png"], 4, "key.yaml is a file, not a folder"),
+    "loop": (["loop.png", "-k", "edge", "--force"], 4, "Too many levels of symbolic links"),
     "no run": (["photo.png", "-k", "nothing:conv1[3]"], 2, "no run 'nothing'"),
     "no picture in": (["empty", "-k", "edge"], 3, "the folder empty holds no picture"),
 }  # fmt: skip
@@ -281,6 +308,7 @@ def test_bad_input_is_one_clear_error_and_nothing_is_written(cli, photo: Path, o
     (own_world / "key.yaml").write_text("matricks: [[1, 2]]\nmatrix: [[1]]")
     (own_world / "scale.yaml").write_text("matrix: [[1, 2]]\nscale: 1e400")
     (own_world / "empty").mkdir()
+    (own_world / "loop.png").symlink_to("loop.png")
     if case == "text":
         (own_world / "bad.png").write_text("this is a text file")
     if case == "half":
