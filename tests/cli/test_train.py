@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from cnnlab.recipe.load import resolve
+from cnnlab.recipe.spec import parse_spec
+
 SMALL = ("--arch", "mlp:depth=1,width=16", "--data", "digits", "--epochs", "2", "--threads", "1")
 
 
@@ -165,7 +168,12 @@ def test_list_names_architectures_recipes_and_data(cli):
     assert {"mlp", "lenet", "cnn", "plain", "resnet", "seq"} <= {entry["name"] for entry in entries["architectures"]}
     assert "shared-kernel" in {entry["name"] for entry in entries["recipes"]}
     assert {"cifar10", "fashion-mnist", "digits"} <= {entry["name"] for entry in entries["data"]}
-    assert "width=32" in cli("train", "--list").out
+    shown = {entry["name"]: entry["options"] for entry in entries["architectures"]}
+    for name in ("mlp", "cnn", "fast"):  # as the name alone means, not as the family would be without its recipe
+        assert shown[name] == resolve(arch=parse_spec(name)).model.model_dump(exclude={"arch"})
+    summaries = {entry["name"]: entry["summary"] for entry in entries["recipes"]}
+    assert "10 epochs instead of 9.9: what" in summaries["airbench94"]
+    assert f"width={shown['cnn']['width']}" in cli("train", "--list").out
 
 
 @pytest.mark.parametrize("arch", ["lenet", "fast:width=8"])
@@ -313,8 +321,6 @@ def test_a_recipe_and_a_run_that_name_a_python_file_need_trust(cli):
 )
 def test_a_folder_with_chinese_names_in_every_encoding(cli_process, encoding):
     import numpy as np
-    from PIL import Image
-
     rng = np.random.default_rng(0)
     for part, count in (("train", 12), ("test", 3)):
         for name, level in (("猫", 60), ("狗[/b]", 190)):

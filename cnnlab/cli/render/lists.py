@@ -1,5 +1,7 @@
 """`cnnlab train --list`: architectures with their options, recipes, data sets."""
 
+import itertools
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -8,8 +10,9 @@ from rich.text import Text
 from cnnlab.cli.render.console import Output
 from cnnlab.data.standard import DATASETS
 from cnnlab.models import ARCHITECTURES
-from cnnlab.models.registry import TORCHVISION, USER
-from cnnlab.recipe.load import shipped
+from cnnlab.models.registry import TORCHVISION, USER, Architecture
+from cnnlab.recipe.load import resolve, shipped
+from cnnlab.recipe.spec import parse_spec
 
 
 def catalogue() -> dict[str, Any]:
@@ -19,17 +22,23 @@ def catalogue() -> dict[str, Any]:
             {
                 "name": architecture.name,
                 "summary": architecture.summary,
-                "options": {
-                    key: field.get_default() if not field.is_required() else None
-                    for key, field in architecture.options.model_fields.items()
-                    if key != "arch"
-                },
+                "options": _options(architecture),
             }
             for architecture in (*ARCHITECTURES.values(), TORCHVISION, USER)
         ],
-        "recipes": [{"name": name, "summary": _first_comment(path)} for name, path in shipped().items()],
+        "recipes": [{"name": name, "summary": _first_paragraph(path)} for name, path in shipped().items()],
         "data": [{"name": name, "summary": summary} for name, summary in DATASETS.items()],
     }
+
+
+def _options(architecture: Architecture) -> dict[str, Any]:
+    """Its options, at what they are where its name alone is typed: in its own recipe, where one is shipped."""
+    if architecture.name in shipped():
+        options = resolve(arch=parse_spec(architecture.name)).model.model_dump()
+    else:
+        fields = architecture.options.model_fields
+        options = {key: None if field.is_required() else field.get_default() for key, field in fields.items()}
+    return {key: value for key, value in options.items() if key != "arch"}
 
 
 def render_catalogue(output: Output, entries: dict[str, Any]) -> None:
@@ -48,5 +57,7 @@ def render_catalogue(output: Output, entries: dict[str, Any]) -> None:
         output.say(table, "")
 
 
-def _first_comment(path: Any) -> str:
-    return path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+def _first_paragraph(path: Path) -> str:
+    """Of the comment that a recipe begins with."""
+    lines = itertools.takewhile(lambda line: line.startswith("# "), path.read_text(encoding="utf-8").splitlines())
+    return " ".join(line[2:] for line in lines)
