@@ -30,6 +30,22 @@ def writing(path: Path) -> Iterator[None]:
         raise MachineError(f"cannot write {printable(path)}: {reason}", hint=hint) from error
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is a file; False too where the system will not say: a name too long, a folder that is locked."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # pathlib passes on EACCES and ENAMETOOLONG until Python 3.14
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder; False too where the system will not say, as `is_file`."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write a file under a temporary name, flush it to the disk, then rename it: readers see all of it or none.
 

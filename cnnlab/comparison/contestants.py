@@ -8,6 +8,7 @@ from typing import Any
 
 from cnnlab.data import DataSet
 from cnnlab.errors import UsageError
+from cnnlab.files import is_folder
 from cnnlab.models import ARCHITECTURES, registry
 from cnnlab.recipe.load import from_file, is_recipe_file, resolve, shipped
 from cnnlab.recipe.schema import Recipe
@@ -121,7 +122,7 @@ def _find(spec: Spec, out: Path) -> Path:
         UsageError: it means neither a run nor anything else; several runs begin like that.
     """
     runs = [run.path.name for run in list_runs(out)]
-    is_run = spec.name == "last" or Path(spec.name).is_dir() or any(run.startswith(spec.name) for run in runs)
+    is_run = spec.name == "last" or is_folder(Path(spec.name)) or any(run.startswith(spec.name) for run in runs)
     if is_run:
         return find_run(spec.name, out)
     known = [*ARCHITECTURES, *shipped(), "torchvision:NAME", "FILE.py:Class", *map(printable, runs)]

@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 
 from cnnlab.data import DataSet, Part
-from cnnlab.errors import DataError, UsageError
+from cnnlab.errors import CheckpointError, DataError, UsageError
 from cnnlab.evaluation.opened import OpenRun
-from cnnlab.text import printable
+from cnnlab.text import counted, cut, printable
 from cnnlab.training.events import Event, Notice
 from cnnlab.training.prepare import divide, load_data
 from cnnlab.training.settings import Settings
@@ -43,6 +43,7 @@ def choose(
 
     Raises:
         DataError: not the run's data any more; other classes, or pictures of another size.
+        CheckpointError: the checkpoint has other classes than the data that it was trained on.
         UsageError: there is no such part; an unknown name of data.
     """
     data = _load(run, other, settings, tell)
@@ -56,6 +57,13 @@ def choose(
     part = _part(run, data, split_name)
     if data.fingerprint != run.fingerprint:
         part = _matched(run, data, part, tell)
+    elif data.classes != run.classes:
+        raise CheckpointError(
+            f"the checkpoint of {printable(run.folder.path)} is not of its data, {printable(data.name)}: it has "
+            f"{counted(len(run.classes), 'class', 'classes')} ({_listed(run.classes, ())}), expected "
+            f"{counted(len(data.classes), 'class', 'classes')} ({_listed(data.classes, ())})",
+            hint="Copy the run folder again from where it was trained",
+        )
     requested, fallback = data.requested, data.fallback
     if not other:
         requested = printable(run.data.get("requested", data.name))
@@ -130,4 +138,4 @@ def _listed(names: Sequence[str], others: Sequence[str], shown: int = 10) -> str
     """The names that are not among the others, cut short."""
     only = [name for name in names if name not in set(others)]
     rest = f" and {len(only) - shown} more" if len(only) > shown else ""
-    return ", ".join(printable(name) for name in only[:shown]) + rest
+    return ", ".join(cut(name) for name in only[:shown]) + rest

@@ -17,6 +17,7 @@ from cnnlab.evaluation.onnx_export import Exported, check_export, export
 from cnnlab.evaluation.opened import AS_IT_IS, Changes, OpenRun, open_run
 from cnnlab.files import writing
 from cnnlab.report import evaluation_figures as figures
+from cnnlab.text import cut
 from cnnlab.training import metrics
 from cnnlab.training.engines.base import Engine
 from cnnlab.training.events import Event, Notice
@@ -243,7 +244,7 @@ class _Work:
         expected = result.get({"test": "test_acc", "val": "val_acc"}.get(self.split, ""))
         if isinstance(expected, float) and expected != top1:
             was, now = (
-                (result.get("device"), result.get("precision")),
+                (cut(result.get("device")), cut(result.get("precision"))),
                 (self.run.engine.device, self.run.engine.precision),
             )
             self.tell(

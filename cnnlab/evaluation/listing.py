@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from cnnlab.errors import CheckpointError, UsageError
+from cnnlab.files import is_file
 from cnnlab.models.registry import shown_name
 from cnnlab.recipe.load import from_file
-from cnnlab.training.run_folder import RunFolder, list_runs, read_json
+from cnnlab.text import printable
+from cnnlab.training.run_folder import EpochRow, RunFolder, best_of, list_runs, read_json
 
 
 @dataclass(frozen=True)
@@ -52,14 +54,13 @@ def _summary(run: RunFolder) -> RunSummary:
     try:
         recipe = from_file(run.recipe, trust_code=True)  # read, not built: no code runs
         environment = read_json(run.environment)
-        result = read_json(run.result) if run.result.is_file() else {}
+        result = read_json(run.result) if is_file(run.result) else {}
     except (CheckpointError, UsageError) as error:
         problem = error.message
     about = environment.get("data")
     data: dict[str, Any] = about if isinstance(about, dict) else {}
     rows = _rows(run)
-    accuracies = {row["epoch"]: row["val_acc"] for row in rows if _number(row["val_acc"]) is not None}
-    best = max(accuracies, key=lambda epoch: (accuracies[epoch], -epoch)) if accuracies else None
+    best = best_of(rows)
     return RunSummary(
         run=run.path.name,
         path=run.path,
@@ -69,20 +70,20 @@ def _summary(run: RunFolder) -> RunSummary:
         fallback=data.get("fallback") is True,
         seed=None if recipe is None else recipe.seed,
         epochs=len(rows),
-        best_epoch=_whole(result.get("best_epoch")) if result else best,
-        val_acc=_number(result.get("val_acc")) if result else accuracies.get(best),
+        best_epoch=_whole(result.get("best_epoch")) if result else best.epoch if best else None,
+        val_acc=_number(result.get("val_acc")) if result else best.val_acc if best else None,
         test_acc=_number(result.get("test_acc")),
-        seconds=sum(_number(row["seconds"]) or 0.0 for row in rows),
+        seconds=sum(row.seconds for row in rows),
         started=_text(environment.get("started")) or _changed(run),
         finished=bool(result),
         problem=problem,
     )
 
 
-def _rows(run: RunFolder) -> list[dict[str, Any]]:
+def _rows(run: RunFolder) -> list[EpochRow]:
     try:
-        return [{**row.__dict__} for row in run.rows() if _whole(row.epoch) is not None]
-    except (OSError, TypeError):
+        return run.rows()
+    except OSError:
         return []
 
 
@@ -91,7 +92,7 @@ def _changed(run: RunFolder) -> str:
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return printable(value) if isinstance(value, str) and value else None
 
 
 def _whole(value: object) -> int | None:

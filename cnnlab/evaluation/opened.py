@@ -243,7 +243,7 @@ class _Manifest:
         assert std is not None
         assert isinstance(fingerprint, str)
         assert isinstance(epoch, int)
-        return cls(tuple(classes), (shape[0], shape[1], shape[2]), mean, std, fingerprint, epoch)
+        return cls(tuple(map(printable, classes)), (shape[0], shape[1], shape[2]), mean, std, fingerprint, epoch)
 
 
 def _is_size(value: object) -> bool:

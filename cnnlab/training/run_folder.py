@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from cnnlab.errors import CheckpointError, MachineError, UsageError
-from cnnlab.files import sync_folder, write_atomically, writing
+from cnnlab.files import is_file, is_folder, sync_folder, write_atomically, writing
 from cnnlab.reading import read_up_to
-from cnnlab.text import did_you_mean, printable
+from cnnlab.text import cut, did_you_mean, printable
 
 MAX_JSON_BYTES = 12_000_000
 """Of one document: Python may need fifty times as much to hold it."""
@@ -110,6 +110,15 @@ class RunFolder:
         write_atomically(self.metrics.with_suffix(".csv"), table.getvalue())
 
 
+def best_of(rows: Sequence[EpochRow]) -> EpochRow | None:
+    """The epoch of the highest validation accuracy; None where none was measured.
+
+    Of several the one with the lowest validation loss, since small sets tie often; then the first.
+    """
+    known = [row for row in rows if row.val_acc is not None]
+    return max(known, key=lambda row: (row.val_acc, -(row.val_loss or 0.0)), default=None)
+
+
 def _is_row(epoch: int, document: Mapping[str, Any]) -> bool:
     """Whether the values are what a training writes for this epoch: its number, numbers, null for no validation."""
     none = {"val_loss", "val_acc"}
@@ -148,13 +157,13 @@ def read_json(path: Path, limit: int = MAX_JSON_BYTES) -> dict[str, Any]:
     """A JSON object from a file of at most `limit` bytes.
 
     Raises:
-        CheckpointError: the file is missing, too large, or holds something else.
+        CheckpointError: the file is missing, too large, or holds something else, such as NaN or 1e400.
     """
     try:
         content = read_up_to(path, limit)
         if len(content) > limit:
             raise CheckpointError(f"{printable(path)} is larger than any file that cnnlab writes")
-        document = json.loads(content.decode())
+        document = json.loads(content.decode(), parse_constant=_finite, parse_float=_finite)
     except FileNotFoundError:
         raise CheckpointError(f"{printable(path)} is missing", hint="The run folder is incomplete") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -162,6 +171,14 @@ def read_json(path: Path, limit: int = MAX_JSON_BYTES) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise CheckpointError(f"{printable(path)}: expected a JSON object, received a {type(document).__name__}")
     return document
+
+
+def _finite(text: str) -> float:
+    """The number that a JSON document means: Python's reader takes NaN, Infinity and 1e400, its writer refuses them."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{cut(text)} is not a finite number")
+    return value
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
@@ -226,9 +243,10 @@ def _rename_to_free_name(begun: Path, stem: str, *, only: bool) -> Path:
             else:
                 return _kept(path, begun)
         if only:
+            finished = is_file(path / "result.json")
+            go_on = "" if finished else f", or go on with it: cnnlab train --resume {printable(path)}"
             raise UsageError(
-                f"{printable(path)} exists already; a run folder is never shared",
-                hint=f"Choose another --name, or go on with it: cnnlab train --resume {printable(path)}",
+                f"{printable(path)} exists already; a run folder is never shared", hint=f"Choose another --name{go_on}"
             )
     raise MachineError(f"no free name for a run in {printable(begun.parent)}")
 
@@ -245,10 +263,18 @@ def _kept(path: Path, begun: Path) -> Path:
 
 
 def list_runs(out: Path) -> list[RunFolder]:
-    """The runs below `out`, oldest first."""
-    if not out.is_dir():
+    """The runs below `out`, oldest first; what is locked is none.
+
+    Raises:
+        MachineError: `out` itself cannot be read.
+    """
+    if not is_folder(out):
         return []
-    runs = [RunFolder(path) for path in out.iterdir() if path.name[0] != "." and (path / "recipe.yaml").is_file()]
+    try:
+        paths = list(out.iterdir())
+    except OSError as error:
+        raise MachineError(f"cannot read {printable(out)}: {error.strerror}") from error
+    runs = [RunFolder(path) for path in paths if path.name[0] != "." and is_file(path / "recipe.yaml")]
     return sorted(runs, key=lambda run: (run.recipe.stat().st_mtime_ns, run.path.name))
 
 
@@ -258,7 +284,7 @@ def find_run(text: str, out: Path = Path("runs")) -> Path:
     Raises:
         UsageError: there is none, or several begin like that.
     """
-    if text and (Path(text) / "recipe.yaml").is_file():
+    if text and is_file(Path(text) / "recipe.yaml"):
         return Path(text)
     runs = list_runs(out)
     names = [run.path.name for run in runs]
@@ -276,7 +302,7 @@ def find_run(text: str, out: Path = Path("runs")) -> Path:
             f"{printable(text)!r} begins the names of {len(matches)} runs in {printable(out)}",
             hint="Write more of it: " + ", ".join(map(printable, matches[:5])),
         )
-    if text and Path(text).is_dir():
+    if text and is_folder(Path(text)):
         raise UsageError(f"{printable(text)} is no run folder: it has no recipe.yaml")
     hint = did_you_mean(printable(text), map(printable, names)) if names else "Make one: cnnlab train --arch cnn"
     raise UsageError(f"no run {printable(text)!r} in {printable(out)}", hint=hint)

@@ -198,3 +198,37 @@ def test_many_classes_show_the_worst_ten_and_say_so(capfd: pytest.CaptureFixture
     assert "The worst 10 of 100 classes" in shown
     assert "class 9 " in shown
     assert "class 10 " not in shown
+
+
+ESCAPE = "\x1b]0;owned\x07"
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_what_a_strangers_run_folder_says_is_shown_escaped(cli: Cli, run: Path) -> None:
+    environment, result = (json.loads((run / name).read_text("utf-8")) for name in ("environment.json", "result.json"))
+    (run / "environment.json").write_text(json.dumps({**environment, "started": ESCAPE}))
+    (run / "result.json").write_text(json.dumps({**result, "test_acc": 0.1, "device": ESCAPE, "precision": ESCAPE}))
+    for arguments in ([], ["last"]):
+        ended = cli("evaluate", *arguments)
+        assert ended.code == 0
+        assert "\x1b" not in ended.out
+        assert "\\x1b]0;owned" in ended.out
+    (listed,) = cli("evaluate", "--json").json["runs"]
+    assert listed["started"] == "\\x1b]0;owned\\x07"
+
+
+def test_a_result_that_is_not_finite_breaks_no_list(cli: Cli, run: Path) -> None:
+    bad = Path(shutil.copytree(run, run.with_name("bad")))
+    (bad / "result.json").write_text('{"test_acc": NaN, "val_acc": 1e400}')
+    ended = cli("evaluate", "--json")
+    assert ended.code == 0
+    listed = {found["run"]: found for found in ended.json["runs"]}
+    assert "not a finite number" in listed["bad"]["problem"]
+    assert listed["digits-mlp"]["finished"] is True
+    assert cli("evaluate", bad).code == 3
+
+
+def test_a_picture_with_a_name_too_long_for_a_file_is_a_failed_one(cli: Cli, run: Path) -> None:
+    ended = cli("evaluate", run, "a" * 300 + ".png", "--json")
+    assert ended.code == 3
+    assert len(ended.json["failed"]) == 1

@@ -138,6 +138,13 @@ def test_data_that_are_no_longer_the_runs_are_refused(run: Path) -> None:
     assert not (run / "evaluation").exists()
 
 
+@pytest.mark.parametrize("other", [None, "digits"])
+def test_a_checkpoint_of_other_classes_than_its_data_is_damaged(run: Path, other: str | None) -> None:
+    rewrite_manifest(run, classes=list("9876543210"))
+    with pytest.raises(CheckpointError, match=r"10 classes \(9, 8, .*\), expected 10 classes \(0, 1, "):
+        evaluate(run, device="cpu", changes=Changes(data=other))
+
+
 def test_changed_pictures_are_noticed(picture_run: tuple[Path, Path]) -> None:
     data, run = picture_run
     evaluate(run, device="cpu")

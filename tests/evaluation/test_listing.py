@@ -4,9 +4,11 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from cnnlab.evaluation.listing import summaries
+from cnnlab.training.run_folder import RunFolder
 
 
 def test_a_finished_run(run: Path) -> None:
@@ -29,6 +31,15 @@ def test_an_unfinished_run_is_summed_up_from_its_metrics(run: Path) -> None:
     (found,) = summaries(run.parent)
     assert (found.val_acc, found.best_epoch) == (result["val_acc"], result["best_epoch"])
     assert (found.test_acc, found.finished) == (None, False)
+
+
+def test_the_best_epoch_of_an_unfinished_run_is_the_one_whose_weights_count(run: Path) -> None:
+    (run / "result.json").unlink()
+    rows = RunFolder(run).rows()
+    tied = [replace(row, val_acc=0.5, val_loss=loss) for row, loss in zip(rows, (0.9, 0.7, 0.8), strict=True)]
+    RunFolder(run).write_rows(tied)
+    (found,) = summaries(run.parent)
+    assert (found.best_epoch, found.val_acc) == (2, 0.5)
 
 
 def test_damaged_runs_are_listed_with_their_problem(run: Path) -> None:

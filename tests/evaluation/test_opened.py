@@ -201,3 +201,8 @@ def test_changes_that_cannot_be(run: Path, changes: Changes) -> None:
         open_run(run, changes, device="cpu")
     assert not isinstance(raised.value, CheckpointError)
     assert issubclass(UsageError, CnnlabError)
+
+
+def test_class_names_of_a_strangers_manifest_are_made_safe(run: Path) -> None:
+    edit(run, classes=["\x1b[31m", *"123456789"])
+    assert open_run(run, device="cpu").classes == ("\\x1b[31m", *"123456789")

@@ -1,11 +1,12 @@
-"""How a run folder is named and found."""
+"""How a run folder is named, found and read."""
 
+import errno
 from pathlib import Path
 
 import pytest
 
-from cnnlab.errors import UsageError
-from cnnlab.training.run_folder import create, find_run
+from cnnlab.errors import CheckpointError, MachineError, UsageError
+from cnnlab.training.run_folder import EpochRow, best_of, create, find_run, list_runs, read_json
 
 
 def make(name: str) -> Path:
@@ -22,3 +23,60 @@ def test_an_empty_name_means_no_run_even_inside_a_run_folder(monkeypatch):
     monkeypatch.chdir(make("mine"))
     with pytest.raises(UsageError, match="no run '' in "):
         find_run("")
+
+
+def test_a_locked_folder_beside_the_runs_is_none_of_them(monkeypatch):
+    mine, locked = make("mine"), make("locked")
+    real = Path.stat
+
+    def stat(self, **options):
+        if locked in self.parents:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return real(self, **options)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    assert [run.path for run in list_runs(Path("runs"))] == [mine]
+    assert find_run("last") == mine
+
+
+def test_a_folder_of_runs_that_cannot_be_read_is_an_environment_error(monkeypatch):
+    make("mine")
+
+    def iterdir(self):
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    with pytest.raises(MachineError, match="cannot read runs: Permission denied"):
+        list_runs(Path("runs"))
+
+
+def test_a_name_too_long_for_a_file_is_no_run():
+    make("mine")
+    with pytest.raises(UsageError, match=r"no run 'a{300}' in "):
+        find_run("a" * 300)
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e400"])
+def test_a_number_that_is_not_finite_is_damage(tmp_path, value):
+    (tmp_path / "result.json").write_text(f'{{"test_acc": {value}}}')
+    with pytest.raises(CheckpointError, match=rf"result\.json cannot be read: {value} is not a finite number"):
+        read_json(tmp_path / "result.json")
+
+
+def row(epoch, val_acc, val_loss):
+    return EpochRow(epoch, 1.0, 1.0, 0.5, val_loss, val_acc, 0.1, 100.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("measured", "best"),
+    [
+        ([(0.5, 1.0), (0.7, 2.0), (0.6, 0.5)], 2),
+        ([(0.5, 1.0), (0.5, 0.9), (0.5, 0.9)], 2),
+        ([(0.5, 0.9), (0.5, 1.0)], 1),
+        ([(None, None), (None, None)], None),
+        ([], None),
+    ],
+)
+def test_the_best_epoch_is_of_the_highest_accuracy_then_the_lowest_loss(measured, best):
+    found = best_of([row(epoch, *values) for epoch, values in enumerate(measured, 1)])
+    assert (found and found.epoch) == best
