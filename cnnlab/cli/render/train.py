@@ -14,7 +14,7 @@ from cnnlab.cli.render.console import Output
 from cnnlab.cli.render.curves import Curves
 from cnnlab.text import counted, printable
 from cnnlab.training.events import EpochDone, Event, Loading, Notice, RunFinished, RunStarted, StepDone
-from cnnlab.training.run_folder import EpochRow
+from cnnlab.training.run_folder import EpochRow, best_of
 
 _REFRESH_SECONDS = 0.25
 
@@ -22,9 +22,8 @@ _REFRESH_SECONDS = 0.25
 class TrainView:
     """Shows events as they come: live on a terminal, plain lines elsewhere."""
 
-    def __init__(self, output: Output, *, title: str = "") -> None:
+    def __init__(self, output: Output) -> None:
         self.output = output
-        self.title = title
         self.live: Live | None = None
         self.bar = Progress(
             TextColumn("{task.description}"), BarColumn(bar_width=None), TextColumn("{task.fields[note]}"), expand=True
@@ -83,7 +82,8 @@ class TrainView:
     def _run_started(self, event: RunStarted) -> None:
         self._stop_live()
         self.started, self.rows = event, list(event.rows)
-        self.best = _best_epoch(self.rows)
+        best = best_of(self.rows)
+        self.best = best.epoch if best else 0
         if event.fallback:
             self.output.say(
                 Text(
@@ -219,7 +219,11 @@ def render_result(output: Output, event: RunFinished) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("test accuracy", Text(percent(result["test_acc"]) + stand_in, style="bold green"))
-    table.add_row("best epoch", f"{result['best_epoch']} of {result['epochs']}, by validation accuracy")
+    best, epoch = best_of(event.rows), result["best_epoch"]
+    if epoch == result["epochs"] and (best is None or best.epoch != epoch):  # train.select, or nothing to choose by
+        table.add_row("weights of", f"the last epoch, {epoch}")
+    else:
+        table.add_row("best epoch", f"{epoch} of {result['epochs']}, by validation accuracy")
     table.add_row("there", f"train {percent(result['train_acc'])}, val {percent(result['val_acc'])}")
     table.add_row("time", f"{duration(result['seconds'])}, {result['images_per_s']:,.0f} images/s in training")
     table.add_row("curves", Text(f"{run}/curves.png"))
@@ -255,11 +259,6 @@ def duration(seconds: float) -> str:
     whole = round(seconds)
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
-
-
-def _best_epoch(rows: list[EpochRow]) -> int:
-    known = [row for row in rows if row.val_acc is not None]
-    return max(known, key=lambda row: (row.val_acc, -(row.val_loss or 0.0), -row.epoch)).epoch if known else 0
 
 
 def _cells(row: EpochRow, epochs: int) -> list[str]:

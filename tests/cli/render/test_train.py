@@ -1,10 +1,14 @@
 """What the view of a training says beside the figures that the loop gives."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from cnnlab.cli.render.train import TrainView
+from cnnlab.cli.render.console import Output
+from cnnlab.cli.render.train import TrainView, render_result
+from cnnlab.training.events import RunFinished
+from cnnlab.training.run_folder import EpochRow
 from cnnlab.training.schedule import FULL_SIZE, Growth
 
 
@@ -24,3 +28,20 @@ def test_the_time_left_goes_with_the_work_that_is_left(monkeypatch, growth, firs
     view.began, view.started = 100.0, SimpleNamespace(growth=growth, epochs=10, first_epoch=first_epoch)
     assert view._left(epochs_done) == left
     assert view._left(first_epoch - 1) == "--:--"
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "best_epoch", "told"),
+    [
+        ((0.5, 0.7, 0.6), 2, "best epoch     2 of 3, by validation accuracy"),
+        ((0.5, 0.7, 0.6), 3, "weights of     the last epoch, 3"),
+        ((None, None, None), 3, "weights of     the last epoch, 3"),
+        ((0.5, 0.6, 0.7), 3, "best epoch     3 of 3, by validation accuracy"),
+    ],
+)
+def test_the_result_says_by_what_its_epoch_was_chosen(capfd, accuracies, best_epoch, told):
+    rows = [EpochRow(epoch, 1.0, 1.0, 0.5, 1.0, one, 0.1, 9.0, 1.0) for epoch, one in enumerate(accuracies, 1)]
+    result = {"best_epoch": best_epoch, "epochs": 3, "test_acc": 0.5, "train_acc": 0.5, "val_acc": None}
+    result |= {"fallback": False, "seconds": 3.0, "images_per_s": 9.0}
+    render_result(Output(), RunFinished(Path("runs/x"), result, tuple(rows), None))
+    assert told in capfd.readouterr().out
