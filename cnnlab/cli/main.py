@@ -14,6 +14,8 @@ from typer.exceptions import TyperException
 
 from cnnlab.errors import CnnlabError, Stopped, UsageError
 
+_STOPPED = 128 + signal.SIGINT
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `cnnlab` with `argv` (the process's own by default) and return the exit code."""
@@ -36,7 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _reader_gone()
         raise
     except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+        if _asked(arguments, "--json"):
+            return _fail(Stopped("stopped by Ctrl-C", signal_number=signal.SIGINT), arguments)
+        return _STOPPED
     except Exception as error:  # noqa: BLE001  # the outermost frame: whatever arrives here is a bug of ours
         return _fail_as_bug(error, arguments)
 
@@ -48,6 +52,8 @@ def _run(arguments: list[str]) -> int:
     spare_needless_conversion()
     code = app(args=arguments, prog_name="cnnlab", standalone_mode=False)
     sys.stdout.flush()
+    if code == _STOPPED:  # what Typer makes of Ctrl-C
+        raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
 
 

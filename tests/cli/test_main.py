@@ -90,3 +90,29 @@ def test_ctrl_c_while_the_program_is_imported_leaves_no_traceback():
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("wanted", [(), ("--json",)])
+def test_ctrl_c_ends_with_one_document_where_json_was_asked_for(cli, own_world, wanted):
+    (own_world / "layer.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
+    ended = cli("gradcheck", "layer.py:Layer", *wanted)
+    assert (ended.code, ended.err) == (130, "")
+    if wanted:
+        assert (ended.json["error"]["code"], ended.json["error"]["kind"]) == (130, "stopped")
+    else:
+        assert ended.out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("evaluate", "LONG"), "no run 'LONG' in runs"),
+        (("train", "--resume", "LONG"), "no run 'LONG' in runs"),
+        (("compare", "mlp", "cnn2LONG"), "unknown contestant 'cnn2LONG'"),
+    ],
+)
+def test_a_name_too_long_for_a_file_is_not_found(cli, arguments, told):
+    long = "a" * 300
+    ended = cli(*(word.replace("LONG", long) for word in arguments))
+    assert (ended.code, told.replace("LONG", long) in ended.err) == (2, True)
