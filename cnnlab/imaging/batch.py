@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnnlab.errors import CnnlabError, MachineError, PictureError, UsageError
+from cnnlab.files import is_file, is_folder
 from cnnlab.imaging.applying import Filtered, FilterOptions, apply_kernel
 from cnnlab.imaging.kernels import KERNELS, Kernel
 from cnnlab.imaging.pictures import SUFFIXES, Picture, is_clutter, read_picture
@@ -42,7 +43,7 @@ class Destination:
         if self.output is None:
             return None
         path = Path(self.output)
-        return path if self.output.endswith(("/", "\\")) or not path.suffix or path.is_dir() else None
+        return path if self.output.endswith(("/", "\\")) or not path.suffix or is_folder(path) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +108,7 @@ def find_sources(names: Sequence[str]) -> Sources:
             path, content = _sample(name.removeprefix("sample:"))
             samples.append((path, content))
             paths.append(path)
-        elif path.is_dir():
+        elif is_folder(path):
             found, outputs = _pictures_in(path)
             paths += found
             skipped += outputs
@@ -151,7 +152,7 @@ def _sample(name: str) -> tuple[Path, bytes]:
     package = find_spec("sklearn")
     for place in (package.submodule_search_locations or []) if package else []:
         photograph = Path(place) / "datasets" / "images" / f"{name}.jpg"
-        if photograph.is_file():
+        if is_file(photograph):
             return Path(f"{name}.jpg"), photograph.read_bytes()
     raise MachineError(f"scikit-learn's photograph {name}.jpg is not on this machine", hint="pip install scikit-learn")
 

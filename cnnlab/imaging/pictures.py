@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from cnnlab.errors import MachineError, PictureError
+from cnnlab.files import is_folder
 from cnnlab.imaging.scans import MAX_SCANS, count_scans
 from cnnlab.reading import NotAFile, open_file
 from cnnlab.text import printable
@@ -183,7 +184,7 @@ def _opened(source: Path | bytes, name: str) -> Iterator[IO[bytes]]:
     except ValueError as error:  # a NUL in the name
         raise PictureError(f"no file can have the name {name}: {error}") from None
     except OSError as error:
-        if source.is_dir():  # what Windows says about a folder is "permission denied"
+        if is_folder(source):  # what Windows says about a folder is "permission denied"
             raise PictureError(f"{name} is a folder, expected a picture") from None
         raise MachineError(f"cannot read {name}: {error.strerror}") from error
     with file:

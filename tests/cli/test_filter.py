@@ -295,6 +295,8 @@ BAD = {
     "no picture": (["-k", "edge"], 2, "no picture is named"),
     "ending": (["photo.png", "-k", "edge", "-o", "x.gif"], 2, "names no format that cnnlab writes"),
     "below a file": (["photo.png", "-k", "edge", "-o", "key.yaml/x.png"], 4, "key.yaml is a file, not a folder"),
+    "long name": (["a" * 300, "-k", "edge"], 4, "File name too long"),
+    "long output": (["photo.png", "-k", "edge", "-o", "a" * 300 + ".png"], 4, "the name is too long"),
     "loop": (["loop.png", "-k", "edge", "--force"], 4, "Too many levels of symbolic links"),
     "no run": (["photo.png", "-k", "nothing:conv1[3]"], 2, "no run 'nothing'"),
     "no picture in": (["empty", "-k", "edge"], 3, "the folder empty holds no picture"),
