@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cnnlab.cli.options import Json, Quiet, Verbose
+from cnnlab.cli.options import Json, Quiet, TrustCode, Verbose
 
 
 def gradcheck(
@@ -24,21 +24,23 @@ def gradcheck(
         str | None, typer.Option(metavar="NAME|all", help="Plant a known mistake: it must be caught.")
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of weights, inputs and upstream gradients.")] = 0,
+    trust_code: TrustCode = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Prove the hand-derived gradients: against central differences and PyTorch's autograd, in float64.
 
-    Your own layer has forward(x), backward(delta), its parameters as arrays and grads, a dict of their gradients.
-    Where its gradients are wrong, you are told which known mistake they equal. Its file is run.
+    Your own layer has forward(x), backward(delta), its parameters as arrays and grads, a dict of their gradients;
+    an array that is none begins its name with _. Where its gradients are wrong, you are told which known mistake they
+    equal. Its file is run.
 
     \b
     cnnlab gradcheck                              every layer
     cnnlab gradcheck Conv2d MaxPool2d --explain   formula, numbers, proof
     cnnlab gradcheck --arch resnet:depth=20       a whole net
     cnnlab gradcheck homework.py:MyConv           your own layer
-    cnnlab gradcheck --inject-bug all             84 planted mistakes, each caught
+    cnnlab gradcheck --inject-bug all             every known mistake planted, each caught
     cnnlab gradcheck --inject-bug conv-unflipped-kernel
     """
     from cnnlab.cli.render.console import Output, render_error
@@ -53,7 +55,7 @@ def gradcheck(
         output.say(render_explanation(explanation))
     # A person's own layer may print; with --json stdout is for the document alone.
     with watching(output) as tell, redirect_stdout(sys.stderr) if json else nullcontext():
-        report = check(layers or [], arch=arch, inject_bug=inject_bug, seed=seed, tell=tell)
+        report = check(layers or [], arch=arch, inject_bug=inject_bug, seed=seed, trust_code=trust_code, tell=tell)
     output.say(*render_report(report, verbose=verbose))
     document = report.document()
     if explain:

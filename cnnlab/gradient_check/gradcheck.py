@@ -16,6 +16,7 @@ def gradcheck(
     arch: str | None = None,
     inject_bug: str | None = None,
     seed: int = 0,
+    trust_code: bool = False,
     tell: Callable[[Check], None] | None = None,
 ) -> Report:
     """Prove the hand-derived gradients of layers, of a whole net, or of a user's own layer.
@@ -26,6 +27,7 @@ def gradcheck(
         arch: the spec of a whole net; then layers are checked only where they are named.
         inject_bug: the name of a bug to plant, or `all`; then nothing else is checked.
         seed: of weights, inputs and upstream gradients; at least 0.
+        trust_code: whether a recipe that `arch` names may name a Python file, whose code then runs.
         tell: receives each check as soon as it is made.
 
     Raises:
@@ -53,7 +55,7 @@ def gradcheck(
     for name in own:
         _check_own(name, seed, report, add)
     if arch is not None:
-        _check_net(arch, seed, add)
+        _check_net(arch, seed, add, trust_code=trust_code)
     return report
 
 
@@ -67,12 +69,12 @@ def _check_own(name: str, seed: int, report: Report, add: Callable[[Check], None
     report.skipped += found.skipped
 
 
-def _check_net(arch: str, seed: int, add: Callable[[Check], None]) -> None:
+def _check_net(arch: str, seed: int, add: Callable[[Check], None], *, trust_code: bool) -> None:
     from cnnlab.gradient_check.whole_net import check_net
     from cnnlab.recipe.load import resolve
 
     spec = parse_spec(arch)
-    for check in check_net(resolve(arch=spec).model, spec.label or arch, seed):
+    for check in check_net(resolve(arch=spec, trust_code=trust_code).model, spec.label or arch, seed):
         add(check)
 
 

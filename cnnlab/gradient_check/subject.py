@@ -96,7 +96,10 @@ class Subject:
         }
 
     def arrays(self) -> dict[str, Array]:
-        """The arrays that J is differentiated by, to be changed in place: `input`, and the parameters by name."""
+        """The arrays that J is differentiated by, to be changed in place: `input`, and the parameters by name.
+
+        Of a user's layer, what the forward depends on is a parameter, whether or not it has a gradient.
+        """
         if isinstance(self.layer, Layer):
             return {"input": self.x} | {name: one.value for name, one in self.layer.named_parameters()}
         named = {"input": self.x}
@@ -104,7 +107,34 @@ class Subject:
         for name in (*known, *self._own_grads()):
             if isinstance(array := getattr(self.layer, name, None), np.ndarray):
                 named[name] = array
+        for name, array in self._other_arrays().items():
+            shared = any(np.may_share_memory(array, other) for other in named.values())
+            if not shared and self._depends_on(array):
+                named[name] = array
         return named
+
+    def _other_arrays(self) -> dict[str, Array]:
+        """Arrays of floats that may be parameters whose gradient was forgotten: not private, no known buffers."""
+        if isinstance(self.layer, LossAtTarget):
+            return {}
+        buffers = self.reference.buffer_names if isinstance(self.reference, Layer) else ()
+        names = ("weight", "bias", *getattr(self.layer, "__dict__", {}))  # those two may be the class's own
+        public = [name for name in names if name[0] != "_" and name not in buffers]
+        arrays = {name: getattr(self.layer, name, None) for name in public}
+        return {name: one for name, one in arrays.items() if isinstance(one, np.ndarray) and one.dtype.kind == "f"}
+
+    def _depends_on(self, array: Array) -> bool:
+        """Whether the forward gives another output with another `array`; what it writes anew each time makes none."""
+        before = array.copy()
+        try:
+            output = self.forward()
+            array += 1e-3 * np.random.default_rng(0).standard_normal(array.shape)
+            return not np.array_equal(self.forward(), output)
+        except FAILURES:  # such as an array that is read-only: a constant
+            return False
+        finally:
+            if array.flags.writeable:
+                array[...] = before
 
     def _own_grads(self) -> dict[str, Any]:
         grads = getattr(self.layer, "grads", {})

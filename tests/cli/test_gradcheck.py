@@ -146,3 +146,17 @@ def test_output_survives_an_ascii_terminal(cli_process):
     ended = cli_process("gradcheck", "Tanh", "--explain", PYTHONIOENCODING="ascii")
     assert ended.code == 0
     assert "Tanh" in ended.out
+
+
+def test_a_recipe_that_names_a_python_file_is_checked_only_when_trusted(cli, own_world):
+    (own_world / "net.py").write_text(
+        "from torch import nn\n"
+        "class Sequential(nn.Sequential):\n"
+        "    def __init__(self, in_channels, num_classes, image_size):\n"
+        "        super().__init__(nn.Flatten(), nn.Linear(in_channels * image_size**2, num_classes))\n"
+    )
+    (own_world / "rec.yaml").write_text("model:\n  arch: net.py:Sequential\n")
+    refused = cli("gradcheck", "--arch", "rec.yaml")
+    assert (refused.code, "--trust-code" in refused.err) == (2, True)
+    trusted = cli("gradcheck", "--arch", "rec.yaml", "--trust-code")
+    assert (trusted.code, "1.weight" in trusted.out) == (0, True)

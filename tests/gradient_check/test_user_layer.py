@@ -295,3 +295,38 @@ def test_a_layer_that_cannot_be_copied_is_checked_all_the_same(tmp_path):
     report = gradcheck([f"{write(tmp_path, text)}:A"])
     assert report.skipped == []
     assert not report.passed
+
+
+SCALE = (
+    "class Scale:\n"
+    "    def __init__(self):\n"
+    "        self.grads, self.NAME = {}, np.array([1.5])\n"
+    "    def forward(self, x): self.x, self.cached = x, x * 2; return self.NAME * FUNCTION\n"
+    "    def backward(self, delta): GRADS; return self.NAME * DERIVATIVE * delta\n"
+)
+
+
+@pytest.mark.parametrize("name", ["weight", "gamma"])
+@pytest.mark.parametrize(("function", "derivative"), [("x ** 3", "3 * self.x ** 2"), ("np.tanh(x)", "TANH")])
+def test_a_forgotten_gradient_of_a_layer_that_is_no_known_one_is_missed(tmp_path, name, function, derivative):
+    text = SCALE.replace("NAME", name).replace("FUNCTION", function)
+    text = text.replace("DERIVATIVE", derivative.replace("TANH", "(1 - np.tanh(self.x) ** 2)"))
+    forgotten = gradcheck([f"{write(tmp_path, text.replace('GRADS', 'pass'))}:Scale"])
+    wrong = {(check.parameter, check.note) for check in forgotten.checks if check.verdict == "wrong"}
+    assert wrong == {(name, "is missing, expected (1,)")}
+    right = f"self.grads['{name}'] = np.array([(delta * ({function.replace('x', 'self.x')})).sum()])"
+    assert gradcheck([f"{write(tmp_path, text.replace('GRADS', right))}:Scale"]).passed
+
+
+@pytest.mark.parametrize("function", ["x ** 3", "np.maximum(x, 0)"])
+def test_a_forgotten_gradient_is_missed_where_a_known_layer_has_none(tmp_path, function):
+    """With a weight of 1 the forward is a known layer's, which has no parameters."""
+    derivative = "3 * self.x ** 2" if "3" in function else "(self.x > 0)"
+    text = SCALE.replace("NAME", "weight").replace("FUNCTION", function).replace("DERIVATIVE", derivative)
+    report = gradcheck([f"{write(tmp_path, text.replace('1.5', '1.0').replace('GRADS', 'pass'))}:Scale"])
+    assert {check.parameter for check in report.checks if check.verdict == "wrong"} == {"weight"}
+
+
+def test_an_array_with_a_private_name_is_no_parameter(tmp_path):
+    text = SCALE.replace("NAME", "_weight").replace("FUNCTION", "x ** 3").replace("DERIVATIVE", "3 * self.x ** 2")
+    assert gradcheck([f"{write(tmp_path, text.replace('GRADS', 'pass'))}:Scale"]).passed
