@@ -117,19 +117,23 @@ class _Budget:
             )
 
 
-def fit(image: np.ndarray, size: int) -> np.ndarray:
-    """The picture (H, W, C) uint8 as (size, size, C): its centre square, resized with Lanczos."""
-    if image.shape[:2] == (size, size):
+def fit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The picture (h, w, C) uint8 as (H, W, C), `size` (H, W): its centre of these proportions, resized with Lanczos.
+
+    The centre is cut at whole pixels, and nothing outside it is seen.
+    """
+    if image.shape[:2] == size:
         return image
     from PIL import Image
 
     height, width, channels = image.shape
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = np.ascontiguousarray(image[top : top + side, left : left + side])
-    picture = Image.fromarray(square[:, :, 0] if channels == 1 else square)
-    resized = picture.resize((size, size), Image.Resampling.LANCZOS)
-    return np.asarray(resized).reshape(size, size, channels)
+    rows = max(1, min(height, width * size[0] // size[1]))
+    columns = max(1, min(width, height * size[1] // size[0]))
+    top, left = (height - rows) // 2, (width - columns) // 2
+    centre = np.ascontiguousarray(image[top : top + rows, left : left + columns])
+    picture = Image.fromarray(centre[:, :, 0] if channels == 1 else centre)
+    resized = picture.resize(size[::-1], Image.Resampling.LANCZOS)
+    return np.asarray(resized).reshape(*size, channels)
 
 
 @dataclass(frozen=True)
@@ -244,7 +248,7 @@ def _read(data: bytes, image_size: int | None) -> np.ndarray:
 
 
 def _fitted(image: np.ndarray, image_size: int | None) -> np.ndarray:
-    return image if image_size is None else fit(image, image_size)
+    return image if image_size is None else fit(image, (image_size, image_size))
 
 
 _AT_ONCE_PIXELS = 16_000_000

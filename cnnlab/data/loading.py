@@ -222,10 +222,21 @@ def _finish(
     image_size: int | None,
     on_progress: OnProgress,
 ) -> DataSet:
-    """Resize if asked, set a test part aside where there is none, take the fingerprint."""
-    if image_size is not None and parts["train"].images.shape[1:3] != (image_size, image_size):
+    """Resize if asked, set a test part aside where there is none, take the fingerprint.
+
+    Raises:
+        DataError: parts whose pictures differ in size; too few pictures to set a test part aside.
+    """
+    sizes = {part: pictures.images.shape[1:3] for part, pictures in parts.items()}
+    if image_size is not None and set(sizes.values()) != {(image_size, image_size)}:
         parts = {part: _resized(pictures, image_size, on_progress) for part, pictures in parts.items()}
         notices = [*notices, f"pictures are resized to {image_size}×{image_size} (Lanczos)"]
+    elif len(set(sizes.values())) > 1:
+        listed = ", ".join(f"{width}×{height} in {part}" for part, (height, width) in sizes.items())
+        raise DataError(
+            f"{name} holds pictures of several sizes (width × height): {listed}; expected one",
+            hint="Have them resized (centre square, Lanczos): --set data.image_size=32",
+        )
     train, val, test = parts["train"], parts.get("val"), parts.get("test")
     if test is None:
         total = len(train)
@@ -243,7 +254,7 @@ def _finish(
 def _resized(part: Part, size: int, on_progress: OnProgress) -> Part:
     images = np.empty((len(part), size, size, part.images.shape[3]), np.uint8)
     for index, image in enumerate(part.images):
-        images[index] = fit(image, size)
+        images[index] = fit(image, (size, size))
         if index % 1024 == 0:
             on_progress(Progress("resizing pictures", index, len(part), "images"))
     return Part(images, part.labels, part.names)

@@ -27,9 +27,9 @@ def read_packed_folder(file: Path, image_size: int | None, skip_bad: bool, on_pr
 
 def _pictures(file: Path, layout: Layout) -> Iterator[Named]:
     around: str | None = None
-    for index, (steps, data) in enumerate(members(file)):
-        if any(is_clutter(step) for step in steps):
-            continue
+    # What macOS packs before the outer folder itself, `._NAME`, is not to hide that folder.
+    plain = (member for member in members(file) if not any(is_clutter(step) for step in member[0]))
+    for index, (steps, data) in enumerate(plain):
         if index == 0 and steps[0] not in PARTS:
             around = steps[0]
         if around is not None and steps[0] == around:

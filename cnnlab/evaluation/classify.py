@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from cnnlab.data.decoding import fit
+from cnnlab.data.layout import is_clutter
 from cnnlab.errors import DataError, MachineError, UsageError
 from cnnlab.evaluation import measures, views
 from cnnlab.evaluation.opened import AS_IT_IS, Changes, OpenRun, open_run
+from cnnlab.files import is_file, is_folder
 from cnnlab.imaging.pictures import SUFFIXES, read_rgb_or_gray
 from cnnlab.text import counted, printable
 from cnnlab.training.events import Event, Loading, Notice
@@ -102,9 +105,15 @@ def classify(
 
 def _pictures_at(image: Path, tell: Callable[[Event], None]) -> list[Path]:
     """The picture itself, or those of a folder: links that lead out of it are not followed, and told."""
-    if not image.is_dir():
+    if not is_folder(image):
         return [image]
-    named = [path for path in image.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()]
+    named = [
+        path
+        for path in image.rglob("*")
+        if path.suffix.lower() in SUFFIXES
+        and not any(is_clutter(step) for step in path.relative_to(image).parts)
+        and is_file(path)
+    ]
     inside = image.resolve()
     links = {path for path in named if path.is_symlink() and not path.resolve().is_relative_to(inside)}
     if links:
@@ -133,21 +142,9 @@ def _read(
             failures.append(Failure(file, error.message))
         else:
             sizes[file] = (image.shape[1], image.shape[0])
-            pixels.append(brought_to(image, shape))
+            pixels.append(fit(image, shape[:2]))
         tell(Loading("reading pictures", done, len(files), "images"))
     return pixels, sizes, tuple(failures)
-
-
-def brought_to(image: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """The picture (h, w, C) uint8 as (H, W, C): its centre cut to the proportions, resized with Lanczos."""
-    height, width, channels = shape
-    if image.shape == shape:
-        return image
-    from PIL import Image, ImageOps
-
-    picture = Image.fromarray(image[:, :, 0] if channels == 1 else image)
-    fitted = ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
-    return np.asarray(fitted).reshape(height, width, channels)
 
 
 def _predict(

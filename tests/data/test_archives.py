@@ -40,6 +40,16 @@ def test_an_archive_equals_its_folder(picture_folder, tmp_path, name, prefix):
     assert packed.notices == ()
 
 
+def test_an_archive_of_macos_has_its_outer_folder_behind_clutter(picture_folder, tmp_path):
+    root = picture_folder(COUNTS)
+    clutter = tmp_path / "._around"
+    clutter.write_bytes(b"\0\5\x16\7")
+    with tarfile.open(tmp_path / "set.tar", "w") as archive:
+        archive.add(clutter, arcname="._around")
+        archive.add(root, arcname="around")
+    assert load(str(tmp_path / "set.tar")).fingerprint == load(str(root)).fingerprint
+
+
 def with_member(tmp_path, name="x.png", data=b"x", **fields):
     member = tarfile.TarInfo(name)
     for key, value in fields.items():

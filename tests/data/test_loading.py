@@ -231,6 +231,21 @@ def test_named_sets_are_resized_too(tmp_path, monkeypatch):
     assert load("digits", image_size=28).image_shape == (28, 28, 1)
 
 
+@pytest.mark.parametrize(("train", "test"), [(28, 20), (20, 28)])
+def test_parts_of_different_sizes_are_refused_unless_resized(tmp_path, train, test):
+    rng = np.random.default_rng(0)
+    images = {
+        f"{part}-images-idx3-ubyte.gz": gzip.compress(idx(rng.integers(0, 256, (20, size, size))))
+        for part, size in (("train", train), ("t10k", test))
+    }
+    write(tmp_path / "sets/mnist", idx_files(20) | images)
+    with pytest.raises(DataError, match=f"several sizes .*: {train}×{train} in train, {test}×{test} in test") as caught:
+        load("mnist", data_dir=tmp_path / "sets")
+    assert "--set data.image_size" in caught.value.hint
+    data = load("mnist", data_dir=tmp_path / "sets", image_size=28)
+    assert {part.images.shape[1:] for part in data.parts.values()} == {(28, 28, 1)}
+
+
 # --- the fingerprint
 
 

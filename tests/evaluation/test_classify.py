@@ -7,8 +7,11 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from cnnlab.data import load
+from cnnlab.data.decoding import fit
 from cnnlab.errors import DataError
-from cnnlab.evaluation.classify import Classification, brought_to, classify
+from cnnlab.evaluation import views
+from cnnlab.evaluation.classify import Classification, classify
 from cnnlab.evaluation.evaluate import evaluate
 
 
@@ -118,18 +121,49 @@ def test_the_centre_is_what_is_seen(height: int, width: int) -> None:
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     image[top : top + side, left : left + side] = 200
-    fitted = brought_to(image, (8, 8, 3))
+    fitted = fit(image, (8, 8))
     assert fitted.shape == (8, 8, 3)
     assert fitted.dtype == np.uint8
-    np.testing.assert_allclose(fitted[2:6, 2:6], 200.0, atol=2)  # Lanczos rings, and reads over the cut's edge
+    assert (fitted == 200).all()
 
 
 def test_pictures_that_are_not_square_keep_their_proportions() -> None:
     image = np.zeros((40, 40, 1), np.uint8)
     image[10:30] = 250
-    fitted = brought_to(image, (10, 20, 1))
+    fitted = fit(image, (10, 20))
     assert fitted.shape == (10, 20, 1)
-    np.testing.assert_allclose(fitted[2:8], 250.0, atol=2)
+    assert (fitted == 250).all()
+
+
+@pytest.mark.parametrize(
+    ("size", "shape"), [((1, 400), (8, 8)), ((3, 5), (40, 1)), ((5, 3), (1, 40)), ((9, 9), (1, 7))]
+)
+def test_pictures_of_any_proportions_fit(size: tuple[int, int], shape: tuple[int, int]) -> None:
+    assert fit(np.full((*size, 3), 7, np.uint8), shape).tolist() == np.full((*shape, 3), 7).tolist()
+
+
+def test_a_picture_reaches_the_net_as_it_does_in_a_data_set(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    for index, label in enumerate("0123456789"):
+        for part in ("train", "test"):
+            Path("set", part, label).mkdir(parents=True)
+            pixels = rng.integers(0, 256, (20 + index, 33), np.uint8)  # odd differences: the centre lies at half pixels
+            Image.fromarray(pixels).save(Path("set", part, label, f"{index}.png"))
+    seen: list[np.ndarray] = []
+    real = views.predict
+    monkeypatch.setattr(
+        views, "predict", lambda engine, images, *rest: seen.append(images) or real(engine, images, *rest)
+    )
+    classify(run, [Path("set/test")], device="cpu")
+    np.testing.assert_array_equal(seen[0], load("set", image_size=8).test.images)
+
+
+def test_clutter_is_passed_over_as_in_a_data_set(run: Path, own_world: Path) -> None:
+    save_digits(own_world / "digits", 2)
+    save_digits(own_world / "digits" / "__MACOSX", 1)
+    (own_world / "digits" / "._000.png").write_bytes(b"\0\5\x16\7")
+    found = classify(run, [Path("digits")], device="cpu")
+    assert (len(found.predictions), found.failures) == (2, ())
 
 
 def test_confidence_of_a_net_trained_on_squared_error_is_its_output(own_world: Path) -> None:
