@@ -230,7 +230,7 @@ class CompareView:
             standing = self.standings[planned.name]
             tested = sum(standing.tests) / len(standing.tests) if standing.tests else None
             table.add_row(
-                mark(number, ascii_only=self.output.talk.options.ascii_only),
+                mark(self.output.talk, number),
                 Text(short(planned.name, 60)),
                 f"{planned.parameters:,}",
                 f"{standing.done}/{len(self.started.seeds)}",

@@ -2,11 +2,12 @@
 
 import math
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from cnnlab.cli.render.console import Output
-from cnnlab.cli.render.curves import LETTERS, Curves
+from cnnlab.cli.render.curves import LETTERS, Curves, needs_letters
 from cnnlab.comparison import numbers
 from cnnlab.comparison.result import Comparison
 from cnnlab.comparison.tested import Contestant
@@ -46,10 +47,10 @@ def render_comparison(output: Output, comparison: Comparison) -> None:
     output.say(_files(output, comparison))
 
 
-def mark(number: int, *, ascii_only: bool) -> Text:
+def mark(console: Console, number: int) -> Text:
     """The coloured sign of contestant `number`, the same as in its curve."""
     colour = TERMINAL_COLOURS[number % len(TERMINAL_COLOURS)]
-    return Text(LETTERS[number % len(LETTERS)] if ascii_only else "■", style=colour)
+    return Text(LETTERS[number % len(LETTERS)] if needs_letters(console) else "■", style=colour)
 
 
 def short(text: str, length: int) -> str:
@@ -117,7 +118,7 @@ def _table(output: Output, comparison: Comparison) -> Table:
     for number, (contestant, cells) in enumerate(zip(comparison.contestants, rows, strict=True)):
         style = "bold" if contestant.test_acc_mean == best else ""
         name = Text(short(contestant.name, 60))
-        table.add_row(mark(number, ascii_only=ascii_only), name, *cells.values(), style=style)
+        table.add_row(mark(output.talk, number), name, *cells.values(), style=style)
     return table
 
 

@@ -1,4 +1,4 @@
-"""Curves drawn in the terminal: braille dots where the terminal has them, ASCII elsewhere."""
+"""Curves drawn in the terminal: braille dots; letters where it has none, or no colours to tell several apart."""
 
 import itertools
 import math
@@ -15,7 +15,12 @@ from rich.text import Text
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _COLOURS = ("cyan", "yellow", "magenta", "green")
 LETTERS = "*o+x#@%&"
-"""What a curve is drawn with where there is only ASCII."""
+"""What a curve is drawn with where there is only ASCII, or no colour."""
+
+
+def needs_letters(console: Console) -> bool:
+    """Whether neither braille dots nor colours can tell several curves apart."""
+    return console.options.ascii_only or console.no_color or console.color_system is None
 
 
 @dataclass(frozen=True)
@@ -46,10 +51,11 @@ class Curves:
         margin = max(map(len, labels))
         ascii_only = options.ascii_only
         columns = max(10, min(options.max_width, 100) - margin - 3)
-        canvas = _Canvas(columns, self.height, ascii_only, self.colours)
+        lettered = ascii_only or (len(curves) > 1 and needs_letters(console))
+        canvas = _Canvas(columns, self.height, lettered, self.colours)
         for number, curve in enumerate(curves):
             canvas.draw(self.x, curve, low, high, number)
-        yield self._legend(ascii_only)
+        yield self._legend(ascii_only, lettered)
         bar, corner, line = ("|", "+", "-") if ascii_only else ("│", "└", "─")
         for row in range(self.height):
             label = labels[0] if row == 0 else labels[1] if row == self.height - 1 else ""
@@ -68,12 +74,12 @@ class Curves:
             return None
         return math.log10(value) if self.logarithmic else value
 
-    def _legend(self, ascii_only: bool) -> Text:
+    def _legend(self, ascii_only: bool, lettered: bool) -> Text:
         legend = Text(self.title, style="bold")
         space = " " if ascii_only else "\xa0"  # a name stays on the line of its mark
         for number, name in enumerate(self.curves):
             colour = self.colours[number % len(self.colours)]
-            mark = LETTERS[number % len(LETTERS)] * 2 if ascii_only else "━━"
+            mark = LETTERS[number % len(LETTERS)] * 2 if lettered else "━━"
             legend.append("   ").append(mark, style=f"not bold {colour}").append(f"{space}{name}", style="not bold")
         return legend
 
@@ -81,15 +87,15 @@ class Curves:
 class _Canvas:
     """Character cells that curves are drawn into; a later curve's colour wins where two meet."""
 
-    def __init__(self, columns: int, rows: int, ascii_only: bool, colours: Sequence[str]) -> None:
+    def __init__(self, columns: int, rows: int, lettered: bool, colours: Sequence[str]) -> None:
         self.colours = colours
-        self.columns, self.rows, self.ascii_only = columns, rows, ascii_only
+        self.columns, self.rows, self.lettered = columns, rows, lettered
         self.bits = [[0] * columns for _ in range(rows)]
         self.owner = [[-1] * columns for _ in range(rows)]
 
     def draw(self, x: Sequence[float], curve: Sequence[float | None], low: float, high: float, number: int) -> None:
         """Draw one curve as straight lines between its points."""
-        wide, tall = (self.columns, self.rows) if self.ascii_only else (2 * self.columns, 4 * self.rows)
+        wide, tall = (self.columns, self.rows) if self.lettered else (2 * self.columns, 4 * self.rows)
         points: list[tuple[float, float] | None] = [
             None
             if value is None
@@ -107,7 +113,7 @@ class _Canvas:
                 self._dot(row, column, number)
 
     def _dot(self, row: int, column: int, number: int) -> None:
-        if self.ascii_only:
+        if self.lettered:
             self.owner[row][column] = number
             return
         self.bits[row // 4][column // 2] |= _DOTS[row % 4][column % 2]
@@ -120,6 +126,6 @@ class _Canvas:
             if owner < 0:
                 segments.append(Segment(" "))
                 continue
-            character = LETTERS[owner % len(LETTERS)] if self.ascii_only else chr(0x2800 + bits)
+            character = LETTERS[owner % len(LETTERS)] if self.lettered else chr(0x2800 + bits)
             segments.append(Segment(character, Style(color=self.colours[owner % len(self.colours)])))
         return segments

@@ -11,7 +11,7 @@ from cnnlab.training.outline import Outline
 
 def render_outline(output: Output, outline: Outline) -> None:
     """One row a layer; activations and normalisations only with -v, where they are not all there is."""
-    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for heading, justify in (
         ("layer", "left"),
         ("type", "left"),
@@ -20,7 +20,7 @@ def render_outline(output: Output, outline: Outline) -> None:
         ("sees", "right"),
         ("weights", "right"),
         ("biases", "right"),
-        ("multiply-adds", "right"),
+        ("mult-adds", "right"),
     ):
         table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
     shown = [layer for layer in outline.table.layers if output.verbose or layer.kernel or layer.macs]
@@ -43,6 +43,8 @@ def render_outline(output: Output, outline: Outline) -> None:
     table.add_row(
         "total", "", "", "", "", f"{totals.weights:,}", f"{totals.biases:,}", f"{totals.macs:,}", style="bold"
     )
+    if output.talk.measure(table, options=output.talk.options.update(max_width=10_000)).maximum > output.talk.width:
+        table.padding = (0, 1, 0, 0)
     output.say(
         Text.assemble(
             (printable(outline.arch), "bold"), f" over {_by(totals.input_shape)}, {outline.classes} classes\n"
