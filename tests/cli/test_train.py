@@ -150,11 +150,11 @@ def test_dry_run_counts_the_images_and_their_pixels_as_a_training_does(cli, own_
 
 def test_the_layer_table_fits_80_columns(cli, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    for arch, name in (("resnet:depth=14", "stage3-block1.shortcut.conv"), ("torchvision:resnet18", "layer4.1.conv2")):
+    for arch in ("resnet:depth=14", "torchvision:resnet18"):
         ended = cli("train", "--arch", arch, "--dry-run", "--input", "3x32x32")
         assert ended.code == 0
         assert max(map(len, ended.out.splitlines())) <= 80
-    assert f"\n{name} " in ended.out
+    assert "\nlayer4.1.conv2 " in ended.out
 
 
 def test_print_recipe_can_be_run_again(cli):
