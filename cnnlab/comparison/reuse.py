@@ -1,10 +1,12 @@
 """Finished runs that stand for a run of the comparison: the same resolved recipe, data and machine settings."""
 
+import contextlib
 from pathlib import Path
 
 from cnnlab import __version__
 from cnnlab.data import DataSet
-from cnnlab.errors import CnnlabError
+from cnnlab.errors import CnnlabError, MachineError
+from cnnlab.files import is_folder
 from cnnlab.models import registry
 from cnnlab.recipe.load import digest, from_file
 from cnnlab.recipe.schema import Recipe
@@ -21,10 +23,10 @@ class FinishedRuns:
         self.data, self.settings = data, settings
         self.device = devices.choose_device(settings.device)
         self.by_recipe: dict[str, list[RunFolder]] = {}
-        comparisons = sorted(folder for folder in out.glob("*/runs") if folder.is_dir()) if out.is_dir() else []
-        for folder in (out, *comparisons):
-            for run in list_runs(folder):
-                self.add(run)
+        for folder in (out, *(sorted(out.glob("*/runs")) if is_folder(out) else ())):
+            with contextlib.suppress(MachineError):  # a locked folder holds nothing that could be taken
+                for run in list_runs(folder):
+                    self.add(run)
 
     def add(self, run: RunFolder) -> None:
         """Let a run stand for others, if it is finished and can be read."""

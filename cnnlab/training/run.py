@@ -21,7 +21,7 @@ from cnnlab.training.events import EpochDone, Event, Notice, RunFinished, StepDo
 from cnnlab.training.gradients import GradientLog
 from cnnlab.training.prepare import Prepared
 from cnnlab.training.profiling import OFF, Profile
-from cnnlab.training.run_folder import EpochRow, RunFolder, write_json
+from cnnlab.training.run_folder import EpochRow, RunFolder, best_of, write_json
 from cnnlab.training.saving import Midway, Progress, Saver
 from cnnlab.training.schedule import Growth, learning_rate, lookahead_decay, lowest_rate
 from cnnlab.training.summary import result, started
@@ -36,15 +36,6 @@ READ_EVERY = 50
 """Steps after which the objectives on a device are read: to read one, the host waits for the device."""
 DIVERGED = 3.0
 """A training loss of so many times that of guessing is reported."""
-
-
-def _better(row: EpochRow, best: EpochRow) -> bool:
-    """Whether an epoch has a higher validation accuracy, or the same and a lower loss: small sets tie often."""
-    assert row.val_acc is not None
-    assert best.val_acc is not None
-    if row.val_acc != best.val_acc:
-        return row.val_acc > best.val_acc
-    return (row.val_loss or 0.0) < (best.val_loss or 0.0)
 
 
 @dataclass
@@ -275,8 +266,7 @@ class Run:
     def _keep_best(self, row: EpochRow) -> bool:
         """Whether this epoch is now the one whose weights count; if so, keep them."""
         select_last = self.prepared.val is None or self.prepared.recipe.train.select == "last"
-        best_epoch = self.progress.best_epoch
-        if not select_last and best_epoch and not _better(row, self.progress.rows[best_epoch - 1]):
+        if not select_last and best_of(self.progress.rows) is not row:
             return False
         self.progress.best_epoch = row.epoch
         self.progress.best_weights = self.prepared.engine.weights()
@@ -288,10 +278,8 @@ class Run:
         if not rows or len(rows) == train.epochs:
             return None
         if train.patience is not None and self.prepared.val is not None:
-            best = rows[0]  # whichever epoch's weights count
-            for row in rows:
-                best = row if _better(row, best) else best
-            since_best = rows[-1].epoch - best.epoch
+            best = best_of(rows)  # whichever epoch's weights count
+            since_best = rows[-1].epoch - best.epoch if best else 0
             if since_best >= train.patience:
                 return f"no better validation accuracy for {since_best} epochs"
         if train.max_minutes is not None:

@@ -22,6 +22,7 @@ from cnnlab.recipe.load import from_file
 from cnnlab.report import figures
 from cnnlab.training.events import EpochDone, Loading, RunFinished, StepDone
 from cnnlab.training.lock import only_process
+from cnnlab.training.run_folder import list_runs
 from cnnlab.training.settings import Settings
 
 NETS = ("a=mlp:depth=1,width=8", "b=mlp:depth=1,width=16,batch_norm=false")
@@ -212,6 +213,20 @@ def test_only_a_run_made_as_it_would_be_made_now_is_taken(own_world, change, tak
     assert torch.get_num_threads() == 2  # looking changes nothing of a training that is under way
     torch.set_num_threads(threads)
     assert (found is not None) is taken
+
+
+def test_a_locked_folder_beside_finished_runs_is_passed_over(own_world, digits_run, monkeypatch):
+    (own_world / "runs/other/runs").mkdir(parents=True)
+    shutil.copytree(digits_run, own_world / "runs/mine")
+
+    def locked(folder):
+        if folder == Path("runs/other/runs"):
+            raise MachineError(f"cannot read {folder}: Permission denied")
+        return list_runs(folder)
+
+    monkeypatch.setattr("cnnlab.comparison.reuse.list_runs", locked)
+    found = FinishedRuns(Path("runs"), load("digits"), Settings())
+    assert [run.path.name for runs in found.by_recipe.values() for run in runs] == ["mine"]
 
 
 def test_the_same_recipe_and_seed_under_two_labels_is_trained_once(own_world):
