@@ -1,6 +1,7 @@
 """The program around the commands: every ending becomes an exit code, every error one short block."""
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -12,9 +13,10 @@ from pathlib import Path
 
 from typer.exceptions import TyperException
 
-from cnnlab.errors import CnnlabError, Stopped, UsageError
+from cnnlab.errors import CnnlabError, MachineError, Stopped, UsageError
 
 _STOPPED = 128 + signal.SIGINT
+_FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,9 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _reader_gone()
         raise
     except KeyboardInterrupt:
-        if _asked(arguments, "--json"):
-            return _fail(Stopped("stopped by Ctrl-C", signal_number=signal.SIGINT), arguments)
-        return _STOPPED
+        stopped = Stopped("stopped by Ctrl-C: what was written is whole", signal_number=signal.SIGINT)
+        return _fail(stopped, arguments)
+    except OSError as error:
+        if error.errno in _FULL and error.filename is None:  # of files, `cnnlab.files` says which it was
+            return _output_refused(_FULL[error.errno], arguments)
+        return _fail_as_bug(error, arguments)
     except Exception as error:  # noqa: BLE001  # the outermost frame: whatever arrives here is a bug of ours
         return _fail_as_bug(error, arguments)
 
@@ -55,6 +60,12 @@ def _run(arguments: list[str]) -> int:
     if code == _STOPPED:  # what Typer makes of Ctrl-C
         raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
+
+
+def _output_refused(reason: str, arguments: Sequence[str]) -> int:
+    """The disk behind stdout is full: said on stderr, with `--json` too."""
+    error = MachineError(f"cannot write the output: {reason}", hint="Free some space, or send the output elsewhere")
+    return _fail(error, [word for word in arguments if word != "--json"])
 
 
 def _reader_gone() -> int:

@@ -113,6 +113,17 @@ def test_a_full_disk_behind_stdout_ends_no_run():
     assert Path("runs/x/result.json").is_file()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("words", ["evaluate", "train --list", "filter --list --json"])
+def test_a_full_disk_behind_stdout_is_the_machines_fault(words):
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "cnnlab", *words.split()], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    told = "error: cannot write the output: the disk is full\nFree some space, or send the output elsewhere\n"
+    assert (ended.returncode, ended.stderr) == (4, told)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="closes streams by the shell")
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize(("words", "code"), [("train --list", 0), ("train --arch nothing --json", 2)])
