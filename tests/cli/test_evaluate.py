@@ -74,6 +74,15 @@ def test_json_is_one_document_on_stdout(cli: Cli, run: Path) -> None:
     assert "top-1" in ended.err
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_the_folder_written_to_stays_whole_on_a_narrow_terminal(
+    cli: Cli, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = run.rename(run.with_name("a-run-" * 12))
+    monkeypatch.setenv("COLUMNS", "60")
+    assert f"written  runs/{long.name}/evaluation\n" in cli("evaluate", "last").out
+
+
 @pytest.mark.usefixtures("run", "undrawn")
 def test_quiet_says_nothing(cli: Cli) -> None:
     ended = cli("evaluate", "digits", "-q")
@@ -88,6 +97,26 @@ def test_the_runs_are_listed(cli: Cli) -> None:
     (listed,) = cli("evaluate", "--json").json["runs"]
     assert listed["run"] == "digits-mlp"
     assert listed["finished"] is True
+
+
+@pytest.mark.parametrize(
+    ("name", "columns", "shown"),
+    [
+        ("20261128-012827-mlp-digits-s0", 100, "net data date time"),
+        ("20261128-012827-mlp-digits-s0", 80, "net data date"),
+        ("20261128-012827-mlp-digits-s0-2nd-try", 80, "net data"),
+        ("20261128-012827-torchvision-resnet18-cifar10-s0", 80, "data"),
+    ],
+)
+def test_a_runs_name_stays_whole_and_other_columns_give_way(
+    cli: Cli, run: Path, monkeypatch: pytest.MonkeyPatch, name: str, columns: int, shown: str
+) -> None:
+    run.rename(run.with_name(name))
+    monkeypatch.setenv("COLUMNS", str(columns))
+    headings, row = cli("evaluate").out.splitlines()[:2]
+    assert row.split()[0] == name
+    assert [word for word in ("net", "data", "date") if word in headings.split()] == shown.replace(" time", "").split()
+    assert (":" in row) == ("time" in shown)
 
 
 def test_without_a_run_it_says_how_to_make_one(cli: Cli) -> None:

@@ -227,6 +227,17 @@ def test_a_folder_leaves_out_its_own_outputs(cli, photo: Path, own_world: Path) 
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_paths_of_outputs_stay_whole(cli, photo: Path, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    folder = "outputs-of-the-second-exercise/edges-of-every-direction-and-more"
+    out = cli("filter", photo, "-k", "edge", "-o", f"{folder}/", "--sheet").out
+    assert f"{folder}/photo-edge.png" in out
+    assert f"sheet: {folder}/photo-sheet.png\n" in out
+    assert "abs (default)" in out
+    assert ("written" in out) == (columns == 200)
+
+
 def test_one_failure_of_many_stops_no_other(cli, photo: Path, own_world: Path) -> None:
     Path("broken.png").write_text("no picture at all")
     ended = cli("filter", "broken.png", photo, "nowhere.png", "-k", "edge")

@@ -3,6 +3,7 @@
 import math
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -44,7 +45,7 @@ def render_comparison(output: Output, comparison: Comparison) -> None:
     _curves(output, comparison)
     output.say("", _table(output, comparison), "")
     _verdicts(output, comparison)
-    output.say(_files(output, comparison))
+    _files(output, comparison)
 
 
 def mark(console: Console, number: int) -> Text:
@@ -172,13 +173,16 @@ def _decided(comparison: Comparison) -> bool:
     return any(test.better is not None for test in comparison.tests)
 
 
-def _files(output: Output, comparison: Comparison) -> Table:
-    """What was written, for whom."""
+def _files(output: Output, comparison: Comparison) -> None:
+    """What was written, for whom; where the terminal is too narrow, below each path instead of beside it."""
+    written = {comparison.folder / name: what for name, what in _FILES.items()}
+    files = [(Text(printable(path)), Text(what, "dim")) for path, what in written.items() if path.is_file()]
     table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False)
-    table.add_column(overflow="fold")
-    table.add_column(style="dim")
-    for name, what in _FILES.items():
-        path = comparison.folder / name
-        if path.is_file():
-            table.add_row(Text(printable(path)), what)
-    return table
+    for path, what in files:
+        table.add_row(path, what)
+    if output.has_room_for(table):
+        output.say(table)
+        return
+    for path, what in files:
+        output.say_whole(path)
+        output.say(Padding(what, (0, 0, 0, 2)))

@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from rich.console import Console, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from cnnlab.errors import CnnlabError
@@ -12,6 +13,8 @@ from cnnlab.text import printable
 
 PIPE_WIDTH = 100
 """Columns used where there is no terminal to ask (a pipe, a file), unless COLUMNS says otherwise."""
+_UNBOUNDED = 10_000
+"""Columns that no table takes."""
 
 
 class _Console(Console):
@@ -40,6 +43,15 @@ class Output:
         """Print for people; plain strings are taken literally, never as markup."""
         for renderable in renderables:
             self.talk.print(renderable)
+
+    def say_whole(self, text: Text) -> None:
+        """Print a line that may be longer than the terminal is wide: a path in it can be copied."""
+        self.talk.print(text, soft_wrap=True)
+
+    def has_room_for(self, table: Table, *, wrapped: bool = False) -> bool:
+        """Whether the terminal is wide enough for every cell on one line; with `wrapped`, for every word whole."""
+        needed = self.talk.measure(table, options=self.talk.options.update(width=_UNBOUNDED))
+        return (needed.minimum if wrapped else needed.maximum) <= self.talk.width
 
     def result(self, document: dict[str, Any]) -> None:
         """With `--json`, print the document; otherwise nothing (the command has rendered it for people)."""

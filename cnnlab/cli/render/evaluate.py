@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +21,9 @@ SHOWN_CLASSES = 20
 WORST_CLASSES = 10
 SHOWN_CONFUSIONS = 5
 SHOWN_MISTAKES = 8
+_LAYOUTS = ((len("2026-11-28 01:28"), True), (len("2026-11-28"), True), (0, True), (0, False))
+"""Of the list of runs, the wider first: characters of the date, and whether the net has a column. The names that cnnlab
+gives begin with the date and hold the net."""
 _NUMBER = len("87.65")
 _NAME = 24
 
@@ -29,24 +33,35 @@ def render_runs(output: Output, runs: "Sequence[RunSummary]", out: Path) -> None
     if not runs:
         output.say(f"There is no run in {printable(out)} yet. Make one: cnnlab train --arch cnn")
         return
-    table = _table("run", "net", "data", ">epochs", ">val", ">test", "date")
-    table.columns[0].overflow = "fold"
-    for run in runs:
-        data = (run.data or "-") + (f" for {run.data_requested}" if run.fallback else "")
-        table.add_row(
-            Text(printable(run.run), style="bold" if run.finished else "yellow"),
-            _cell(run.arch or "-"),
-            _cell(data),
-            str(run.epochs),
-            _percent(run.val_acc),
-            _percent(run.test_acc) if run.finished else "-",
-            "damaged" if run.problem else run.started[:16].replace("T", " "),
-        )
+    for date, net in _LAYOUTS:
+        table = _runs(runs, date, net=net)
+        if output.has_room_for(table, wrapped=not date):
+            break
+    table.columns[0].no_wrap = output.has_room_for(table, wrapped=True)  # otherwise the longest would be folded first
     output.say(table)
     unfinished = sum(not run.finished for run in runs)
     if unfinished:
         output.say(Text(f"{unfinished} not finished; go on with one: cnnlab train --resume RUN", style="yellow"))
     output.say(Text(f"Accuracies in %. More of one: cnnlab evaluate {_quoted(runs[-1].run)}", style="dim"))
+
+
+def _runs(runs: "Sequence[RunSummary]", date: int, *, net: bool) -> Table:
+    """The table of runs, with so many characters of the date; what is damaged is said at any width."""
+    started = ["damaged" if run.problem else run.started[:date].replace("T", " ") for run in runs]
+    dated = any(started)
+    table = _table("run", *["net"] * net, "data", ">epochs", ">val", ">test", *["date"] * dated)
+    for run, when in zip(runs, started, strict=True):
+        data = (run.data or "-") + (f" for {run.data_requested}" if run.fallback else "")
+        table.add_row(
+            Text(printable(run.run), style="bold" if run.finished else "yellow"),
+            *[_cell(run.arch or "-")] * net,
+            _cell(data),
+            str(run.epochs),
+            _percent(run.val_acc),
+            _percent(run.test_acc) if run.finished else "-",
+            *[when] * dated,
+        )
+    return table
 
 
 def render_evaluation(output: Output, result: "Evaluation", notices: Sequence[str]) -> None:
@@ -60,7 +75,8 @@ def render_evaluation(output: Output, result: "Evaluation", notices: Sequence[st
     for part in (_confusions(result), _mistakes(result)):
         if part is not None:
             output.say(part, "")
-    output.say(_files(result))
+    output.say_whole(Text.assemble(("written  ", "bold"), printable(result.files[0].parent)))
+    output.say(Padding(Text(", ".join(file.name for file in result.files)), (0, 0, 0, len("written  "))))
 
 
 def _figures(result: "Evaluation") -> Table:
@@ -137,14 +153,6 @@ def _mistakes(result: "Evaluation") -> Table | None:
         image = f"no. {mistake.image}" if isinstance(mistake.image, int) else mistake.image
         cells = (_cell(image, length=36), _cell(mistake.label), _cell(mistake.prediction))
         table.add_row(*cells, _percent(mistake.confidence))
-    return table
-
-
-def _files(result: "Evaluation") -> Table:
-    table = _pairs()
-    folder = result.files[0].parent
-    table.add_row("written", Text(printable(folder)))
-    table.add_row("", Text(", ".join(file.name for file in result.files)))
     return table
 
 

@@ -1,9 +1,10 @@
 """What `cnnlab filter` shows: the table of kernels, the table of outputs, the failures."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -68,19 +69,27 @@ class FilterView:
         outputs = [output for image in self.done for output in image.outputs]
         if not outputs:
             return
-        table = Table(box=None, pad_edge=False)
-        table.add_column("written", overflow="fold")
-        table.add_column("kernel", overflow="fold")
-        for name in ("size", "response", "from … to", "ms"):
-            table.add_column(name, justify="right" if name != "response" else "left", no_wrap=True)
-        for output in outputs:
-            table.add_row(*map(Text, self._row(output)))
-        self.output.say(table)
+        self._list(outputs)
         for image in self.done:
             if image.sheet:
-                self.output.say(f"sheet: {printable(image.sheet)}")
+                self.output.say_whole(Text(f"sheet: {printable(image.sheet)}"))
         if self.output.verbose:
             self._explain(outputs)
+
+    def _list(self, outputs: Sequence[Written]) -> None:
+        """A row for each output; where the terminal is too narrow, what came out below the path instead of beside."""
+        table = Table(box=None, pad_edge=False)
+        for name in ("written", "kernel", "size", "response", "from … to", "ms"):
+            table.add_column(name, justify="left" if name in ("written", "kernel", "response") else "right")
+        rows = [self._row(output) for output in outputs]
+        for row in rows:
+            table.add_row(*map(Text, row))
+        if self.output.has_room_for(table):
+            self.output.say(table)
+            return
+        for path, *figures, milliseconds in rows:
+            self.output.say_whole(Text(path))
+            self.output.say(Padding(Text(", ".join([*figures, f"{milliseconds} ms"])), (0, 0, 0, 2)))
 
     def _row(self, output: Written) -> tuple[str, ...]:
         filtered = output.filtered
