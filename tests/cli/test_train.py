@@ -323,6 +323,7 @@ def test_a_recipe_and_a_run_that_name_a_python_file_need_trust(cli):
 )
 def test_a_folder_with_chinese_names_in_every_encoding(cli_process, encoding):
     import numpy as np
+
     rng = np.random.default_rng(0)
     for part, count in (("train", 12), ("test", 3)):
         for name, level in (("猫", 60), ("狗[/b]", 190)):
