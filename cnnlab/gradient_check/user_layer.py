@@ -2,6 +2,8 @@
 
 import copy
 import math
+import sys
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -168,31 +170,46 @@ def _check_unknown(user: UserLayer, seed: int) -> Iterator[Check]:
         user.cls(**user.options)
     except FAILURES as error:  # whatever the constructor raises is the answer
         raise UsageError(
-            f"{user.name} could not be made: {type(error).__name__}: {cut(error, 160)}",
+            f"{user.name} could not be made: {_told(user, error)}",
             hint=f"Give its constructor's arguments: FILE.py:{user.name}:key=value,key=value",
         ) from error
-    tried, shapes = 0, set()
+    tried, shapes, refused = 0, set(), ""
     for family, cases in CASES.items():
         for number, case in enumerate(cases):
             rng = case_generator(family, number, seed)
             x = case.draw(rng)
-            if x.shape in shapes or tried == _GENERIC_CASES or not _accepts(user, x):
+            if x.shape in shapes or tried == _GENERIC_CASES:
+                continue
+            problem = _problem(user, x)
+            if problem is not None:
+                refused = problem
                 continue
             shapes.add(x.shape)
             tried += 1
             yield from check_subject(user.name, f"input of shape {x.shape}", Subject(user.cls(**user.options), x), rng)
     if not tried:
         raise UsageError(
-            f"{user.name}.forward accepts none of the inputs tried: (N, features) and (N, C, H, W) of several sizes",
+            f"{user.name}.forward accepts none of the inputs tried: (N, features) and (N, C, H, W) of several sizes; "
+            f"the last attempt: {refused}",
             hint="Give the class defaults that suit (4, 5) or (2, 2, 6, 5), or options in the spec",
         )
 
 
-def _accepts(user: UserLayer, x: Array) -> bool:
+def _problem(user: UserLayer, x: Array) -> str | None:
+    """Why the forward does not take this input; None where it does."""
     try:
-        return np.asarray(user.cls(**user.options).forward(x.copy())).size > 0
-    except FAILURES:  # then this input does not suit it
-        return False
+        output = np.asarray(user.cls(**user.options).forward(x.copy()))
+    except FAILURES as error:
+        return _told(user, error)
+    return None if output.size else f"an input of shape {x.shape} gives an empty output"
+
+
+def _told(user: UserLayer, error: BaseException) -> str:
+    """What the user's code ended in, and the line of the file that led there."""
+    file = getattr(sys.modules.get(user.cls.__module__), "__file__", None)
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    where = f" ({printable(Path(file).name)}:{lines[-1]})" if file and lines else ""
+    return f"{type(error).__name__}: {cut(error, 160)}{where}"
 
 
 def _matches(user: UserLayer, family: str, wrong: set[str], seed: int) -> list[Match]:

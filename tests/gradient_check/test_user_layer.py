@@ -196,6 +196,24 @@ def test_files_that_are_no_layer(tmp_path, text, name, error, told):
         gradcheck([f"{write(tmp_path, text)}:{name}"])
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("return np.maximm(x, 0)", "AttributeError: module 'numpy' has no attribute 'maximm' (layer.py:5)"),
+        ("return np.linalg.solve(x, 'a')", "(layer.py:5)"),
+        ("sys.exit(0)", "SystemExit: 0 (layer.py:5)"),
+        ("raise ValueError('\\x1b[31m')", r"ValueError: \x1b[31m (layer.py:5)"),
+        ("return x[:0]", "gives an empty output"),
+    ],
+)
+def test_what_a_forward_ends_in_is_told_with_its_line(tmp_path, line, told):
+    file = write(tmp_path, f"import sys\nclass A:\n    def forward(self, x):\n        {line}\n    backward = forward\n")
+    with pytest.raises(UsageError) as caught:
+        gradcheck([f"{file}:A"])
+    assert "accepts none of the inputs tried" in caught.value.message
+    assert caught.value.message.endswith(told)
+
+
 def test_a_backward_that_fails_is_wrong_not_a_crash(tmp_path):
     file = write(
         tmp_path,
