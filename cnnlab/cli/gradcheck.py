@@ -65,6 +65,6 @@ def gradcheck(
         document["error"] = {"code": error.exit_code, "kind": error.kind, "message": error.message, "hint": error.hint}
     output.result(document)
     if error is not None:
-        if not json:
+        if not (json or report.all_caught):
             render_error(error, as_json=False)
         raise typer.Exit(error.exit_code)

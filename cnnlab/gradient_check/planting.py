@@ -8,7 +8,7 @@ from cnnlab.gradient_check.cases import CASES
 from cnnlab.gradient_check.check import case_generator, check_subject
 from cnnlab.gradient_check.subject import Subject
 from cnnlab.gradient_check.verdicts import BugCheck, Check
-from cnnlab.text import did_you_mean, printable
+from cnnlab.text import did_you_mean, nearest, printable
 
 
 def known_bugs(name: str) -> list[Bug]:
@@ -20,7 +20,9 @@ def known_bugs(name: str) -> list[Bug]:
     if name == "all":
         return list(BUGS.values())
     if name not in BUGS:
-        raise UsageError(f"no bug {printable(name)!r} to inject", hint=did_you_mean(name, [*BUGS, "all"]))
+        near = nearest(name, [*BUGS, "all"])
+        hint = did_you_mean(name, near) if near else "Valid: all, " + ", ".join(sorted(BUGS))
+        raise UsageError(f"no bug {printable(name)!r} to inject", hint=hint)
     return [BUGS[name]]
 
 

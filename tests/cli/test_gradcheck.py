@@ -76,6 +76,8 @@ def test_all_planted_bugs_are_caught(cli):
     for name in BUGS:
         assert name in ended.out
     assert "not caught" not in ended.out
+    assert f"{len(BUGS)} planted, all caught: exit code 5" in ended.out
+    assert ended.err == ""
 
 
 def test_a_bug_that_passes_is_a_bug_in_cnnlab(cli, monkeypatch):
@@ -114,6 +116,7 @@ def test_what_a_users_layer_prints_is_not_in_the_document(cli, own_world):
     [
         (("Conv3d",), 2, "Conv2d"),
         (("--inject-bug", "relu"), 2, "relu-sign"),
+        (("--inject-bug", "?"), 2, "Valid: all, "),
         (("--seed", "-1"), 2, "seed"),
         (("missing.py:Layer",), 2, "no such file"),
         (("missing.py",), 2, "Write FILE.py:Class"),

@@ -33,8 +33,8 @@ def watching(output: Output) -> Iterator[Callable[[Check], None]]:
 def render_report(report: Report, *, verbose: bool) -> list[RenderableType]:
     """Tables of the bugs, or of the checks; with `verbose` a row for each case; then what is wrong, and the summary."""
     if report.bugs:
-        bugs: list[RenderableType] = [_bugs(report.bugs)]
-        return [*bugs, _checks(report.checks)] if verbose else bugs
+        caught = [Text(f"{len(report.bugs)} planted, all caught: exit code 5, as for every wrong gradient", "green")]
+        return [_bugs(report.bugs), *[_checks(report.checks)] * verbose, *caught * report.all_caught]
     wrong = [check for check in report.checks if check.verdict == "wrong"]
     parts: list[RenderableType] = [_checks(report.checks) if verbose else _summary(report.checks)]
     if wrong and not verbose:
