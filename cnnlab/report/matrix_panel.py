@@ -62,8 +62,11 @@ def draw_blocks(axes: "Axes", blocks: list[Block], caption: str) -> None:
             for (i, j), value in np.ndenumerate(block.matrix):
                 colour = _colour(float(value), block)
                 axes.add_patch(
-                    Rectangle((left + j * cell, top + i * cell), cell, cell, facecolor=colour, edgecolor="0.75", lw=0.5)
-                )
+                    Rectangle(
+                        (left + j * cell, top + i * cell), cell, cell, facecolor=colour, edgecolor="0.75", lw=0.5,
+                        clip_on=False,  # half of the outer border lies outside the axes that the blocks fill
+                    )
+                )  # fmt: skip
                 if max(block.matrix.shape) <= MOST_NUMBERS:
                     dark = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2] < 0.5
                     text = number(float(value))

@@ -27,6 +27,8 @@ _BINS = 80
 _PLANES = ("R", "G", "B")
 _TICKS = 0.025
 """Height of the numbers below a histogram, as a share of the page."""
+_HEAD = 0.04
+"""Height that a row's titles need with the room above them, as a share of the page."""
 
 Box = tuple[float, float, float, float]
 """Left, bottom, width, height, as shares of the page."""
@@ -63,11 +65,12 @@ def _row_boxes(row: int, rows: int) -> list[Box]:
     top, bottom = 0.985, 0.012
     height = (top - bottom) / rows
     floor = top - (row + 1) * height
-    inner, rise = height * 0.86, height * 0.01
+    inner = height - min(max(_HEAD, height * 0.14), height * 0.4)
+    ticks = min(_TICKS, inner / 2)
     columns = ((0.012, 0.175), (0.195, 0.12), (0.325, 0.215), (0.548, 0.175), (0.748, 0.105), (0.865, 0.13))
-    boxes = [(left, floor + rise, width, inner) for left, width in columns]
+    boxes = [(left, floor, width, inner) for left, width in columns]
     left, _, width, _ = boxes[4]
-    boxes[4] = (left, floor + rise + _TICKS, width, inner - _TICKS)
+    boxes[4] = (left, floor + ticks, width, inner - ticks)
     return boxes
 
 
@@ -165,7 +168,7 @@ def _draw_window(axes: "Axes", result: Filtered, window: Window | None) -> None:
         draw_blocks(axes, [Block(sign="—")], "no window without transparent pixels")
         return
     kernel = result.job.kernel
-    pixels, weights = window.middle(window.pixels), window.middle(kernel.matrices[0])
+    pixels, weights = window.shown(window.pixels), window.shown(kernel.matrices[0])
     blocks = [Block(pixels, "pixels", largest=window.white)]
     if kernel.kind != "max":
         blocks += [Block(sign="×"), Block(weights, largest=float(np.abs(kernel.matrices[0]).max()))]
@@ -174,8 +177,8 @@ def _draw_window(axes: "Axes", result: Filtered, window: Window | None) -> None:
 
 
 def _draw_histogram(axes: "Axes", result: Filtered) -> None:
-    low, high = result.low, result.high if result.high > result.low else result.low + 1
-    edges = np.linspace(low, high, _BINS + 1)
+    low, high = min(result.low, 0.0), max(result.high, 0.0)  # all that is shown, so that every bar is wide enough
+    edges = np.linspace(low, high if high > low else 1.0, _BINS + 1)
     counts = np.zeros(_BINS)
     lock = threading.Lock()
     job = result.job

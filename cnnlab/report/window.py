@@ -6,37 +6,49 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnnlab.imaging.applying import Filtered
+from cnnlab.imaging.correlation import Correlation
+from cnnlab.imaging.kernels import Kernel
 from cnnlab.report.matrix_panel import MOST_NUMBERS, fraction, number
 
 _SHOWN = 5
-"""Side of the middle that is written out of a kernel too large for the page."""
+"""Side of the part that is written out of a kernel too large for the page."""
 _CANDIDATES = 400
 
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """Pixels (kh, kw) of one channel under the kernel; `row`, `column` of the first in the picture."""
+    """Pixels (kh, kw) of one channel under the kernel; `row`, `column` of the first in the picture.
+
+    `centre` (row, column) in the window is what the shown part lies around. `responses` are the response and what it
+    is made of: gx and gy of a magnitude, a number a channel where channels are summed.
+    """
 
     pixels: np.ndarray
     row: int
     column: int
     size: tuple[int, int]
+    centre: tuple[int, int]
     white: float
     responses: tuple[float, ...]
     level: int
     inside: bool
 
-    def middle(self, matrix: np.ndarray) -> np.ndarray:
-        """The matrix, or the middle of a large one."""
+    def shown(self, matrix: np.ndarray) -> np.ndarray:
+        """The matrix (kh, kw), or the part around the centre of a large one."""
         if max(matrix.shape) <= MOST_NUMBERS:
             return matrix
-        rows, columns = (slice(max(0, side // 2 - _SHOWN // 2), side // 2 + _SHOWN // 2 + 1) for side in matrix.shape)
-        return matrix[rows, columns]
+        top, left = (
+            max(0, min(at - _SHOWN // 2, side - _SHOWN)) for at, side in zip(self.centre, matrix.shape, strict=True)
+        )
+        return matrix[top : top + _SHOWN, left : left + _SHOWN]
 
     def explain(self, result: Filtered) -> str:
         """The sum, and the level that it became."""
         kernel = result.job.kernel
-        if kernel.kind == "max":
+        if _adds_channels(result.job):
+            one = "the largest pixel" if kernel.kind == "max" else "√(gx² + gy²)"
+            text = f"{one}, summed over R, G, B:\n" + " + ".join(number(part) for part in self.responses[1:])
+        elif kernel.kind == "max":
             text = "the largest pixel"
         elif kernel.kind == "magnitude":
             gx, gy = self.responses[1:]
@@ -46,8 +58,9 @@ class Window:
         else:
             scale = "" if kernel.scale == 1 else f"{fraction(kernel.scale)} · "
             text = f"{scale}Σ pixels · weights" + (f" + {kernel.offset:g}" if kernel.offset else "")
-        part = "" if max(self.size) <= MOST_NUMBERS else f"middle {_SHOWN}×{_SHOWN} of {self.size[0]}×{self.size[1]}; "
-        return f"{part}{text}\nshown as {self.level} ({result.response})"
+        part = f"{_SHOWN}×{_SHOWN} of {self.size[0]}×{self.size[1]}; " if max(self.size) > MOST_NUMBERS else ""
+        middle = "middle " if part and kernel.kind != "max" else ""
+        return f"{middle}{part}{text}\nshown as {self.level} ({result.response})"
 
 
 def find_window(result: Filtered) -> Window | None:
@@ -97,15 +110,32 @@ def _window(result: Filtered, under: tuple[np.ndarray, np.ndarray], channel: int
     pixels = job.pixels[np.maximum(rows, 0)[:, None], np.maximum(columns, 0)].astype(np.float64)  # (kh, kw, C)
     pixels[rows < 0] = 0
     pixels[:, columns < 0] = 0
+    centre = kernel.size[0] // 2, kernel.size[1] // 2
     if kernel.kind == "max":
-        responses = [float(pixels[:, :, channel].max())]
+        row, column = np.unravel_index(pixels[:, :, channel].argmax(), kernel.size)
+        centre = int(row), int(column)
+    if _adds_channels(job):
+        parts = [_responses(kernel, pixels[:, :, c])[0] for c in range(pixels.shape[2])]
+        responses = [sum(parts), *parts]
     elif kernel.kind == "planes":
         parts = [float((pixels[:, :, c] * weights).sum()) for c, weights in enumerate(kernel.weights)]
         responses, channel = [sum(parts), *parts], 0
     else:
-        parts = [float((pixels[:, :, channel] * weights).sum()) for weights in kernel.weights]
-        responses = [math.hypot(*parts), *parts] if kernel.kind == "magnitude" else [parts[0] + kernel.offset]
+        responses = _responses(kernel, pixels[:, :, channel])
     white = job.max_value or float(np.iinfo(job.pixels.dtype).max)
     top, left = int(max(rows[0], 0)), int(max(columns[0], 0))
     inside = all(bool(part[0] >= 0 and (np.diff(part) == 1).all()) for part in under)
-    return Window(pixels[:, :, channel], top, left, kernel.size, white, tuple(responses), level, inside)
+    return Window(pixels[:, :, channel], top, left, kernel.size, centre, white, tuple(responses), level, inside)
+
+
+def _responses(kernel: Kernel, pixels: np.ndarray) -> list[float]:
+    """The response to one channel (kh, kw); of a magnitude gx and gy as well."""
+    if kernel.kind == "max":
+        return [float(pixels.max())]
+    parts = [float((pixels * weights).sum()) for weights in kernel.weights]
+    return [math.hypot(*parts), *parts] if kernel.kind == "magnitude" else [parts[0] + kernel.offset]
+
+
+def _adds_channels(job: Correlation) -> bool:
+    """Whether the response is a sum over several channels."""
+    return job.summed and job.pixels.shape[2] > 1
