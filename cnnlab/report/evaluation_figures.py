@@ -133,13 +133,13 @@ def draw_calibration(path: Path, bins: Bins, title: str) -> None:
     upper.plot([0, 1], [0, 100], "--", color="0.3", linewidth=1, label="as often right as sure")
     upper.set_ylabel("accuracy in %")
     upper.set_ylim(0, 101)
-    upper.legend(loc="upper left", frameon=False)
     lower.bar(centres, 100 * bins.counts / max(bins.counts.sum(), 1), width, color="0.6", edgecolor="white")
     lower.set_ylabel("pictures in %")
     lower.set_xlabel("confidence")
     lower.set_xlim(0, 1)
     for axes in (upper, lower):
         plain_axes(axes)
+    figure.legend(*upper.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     figure.suptitle(f"Expected calibration error {100 * bins.ece:.2f} %\n{shown(title)}", fontsize=10)
     save(figure, path)
 

@@ -79,3 +79,17 @@ def test_drawing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in "ab":
         figures.draw_calibration(tmp_path / f"{name}.png", found, "title")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_the_legend_of_a_calibration_lies_on_no_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = []
+    monkeypatch.setattr(figures, "save", lambda figure, path: kept.append(figure))
+    unsure = calibration(np.linspace(0, 1, 100), np.ones(100, bool))  # bars up to 100 % from the left to the right
+    figures.draw_calibration(tmp_path / "a.png", unsure, "title")
+    kept[0].canvas.draw()
+    legends = [*kept[0].legends, *(axes.get_legend() for axes in kept[0].axes if axes.get_legend())]
+    assert len(legends) == 1
+    place = legends[0].get_window_extent()
+    assert not any(place.overlaps(axes.get_window_extent()) for axes in kept[0].axes)
+    assert place.x0 >= 0
+    assert place.x1 <= kept[0].bbox.x1
