@@ -11,8 +11,9 @@ from pathlib import Path
 from cnnlab.data.cache import listing_key
 from cnnlab.data.dataset import OnProgress, Progress
 from cnnlab.data.decoding import Assembled, assemble, decode, read_bounded
-from cnnlab.data.layout import EXPECTED, PARTS, Layout, check_classes, is_clutter
+from cnnlab.data.layout import EXPECTED, PARTS, Layout, check_classes
 from cnnlab.errors import DataError, MachineError
+from cnnlab.imaging.pictures import is_clutter
 from cnnlab.text import printable
 
 
