@@ -24,6 +24,8 @@ from cnnlab.cli.options import (
     Verbose,
 )
 from cnnlab.errors import DataError, UsageError
+from cnnlab.files import is_file
+from cnnlab.text import command_path, printable
 
 if TYPE_CHECKING:
     from cnnlab.cli.render.console import Output
@@ -84,7 +86,6 @@ def evaluate(
     cnnlab evaluate last cat.jpg more-photos/       classify pictures
     """
     from cnnlab.cli.render.console import Output
-    from cnnlab.training.run_folder import find_run
 
     output = Output(json=json, quiet=quiet, verbose=verbose)
     asked = {"--split": split, "--tta": tta, "--export": onnx, "--data": data}
@@ -92,7 +93,7 @@ def evaluate(
         _refuse("without a RUN the runs are listed", asked)
         _list(out, output)
         return
-    path = find_run(run, out)
+    path = _found(run, out)
     from cnnlab.evaluation.opened import Changes
 
     changes = Changes(
@@ -127,6 +128,19 @@ def evaluate(
         )
     render_evaluation(output, result, view.notices)
     output.result(result.document())
+
+
+def _found(run: str, out: Path) -> Path:
+    """The folder of a run; a picture in its place is told where it belongs."""
+    from cnnlab.training.run_folder import find_run
+
+    try:
+        return find_run(run, out)
+    except UsageError as error:
+        if is_file(Path(run)):
+            hint = f"RUN comes first: cnnlab evaluate last {command_path(run)}"
+            raise UsageError(f"{printable(run)} is a file, expected a RUN", hint=hint) from error
+        raise
 
 
 def _list(out: Path, output: "Output") -> None:

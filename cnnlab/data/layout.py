@@ -8,7 +8,6 @@ from functools import lru_cache
 
 from cnnlab.errors import DataError
 from cnnlab.imaging.pictures import SUFFIXES
-from cnnlab.imaging.pictures import is_clutter as is_clutter
 from cnnlab.text import counted, printable
 
 PARTS = ("train", "val", "test")

@@ -7,7 +7,8 @@ from pathlib import Path
 from cnnlab.data.archives import members
 from cnnlab.data.dataset import OnProgress
 from cnnlab.data.decoding import Assembled, Named, assemble, decode
-from cnnlab.data.layout import PARTS, Layout, check_classes, is_clutter
+from cnnlab.data.layout import PARTS, Layout, check_classes
+from cnnlab.imaging.pictures import is_clutter
 from cnnlab.text import printable
 
 

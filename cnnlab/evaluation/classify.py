@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from cnnlab.data.decoding import fit
-from cnnlab.data.layout import is_clutter
 from cnnlab.errors import DataError, MachineError, UsageError
 from cnnlab.evaluation import measures, views
 from cnnlab.evaluation.opened import AS_IT_IS, Changes, OpenRun, open_run
 from cnnlab.files import is_file, is_folder
-from cnnlab.imaging.pictures import SUFFIXES, read_rgb_or_gray
+from cnnlab.imaging.pictures import SUFFIXES, is_clutter, read_rgb_or_gray
 from cnnlab.text import counted, printable
 from cnnlab.training.events import Event, Loading, Notice
 from cnnlab.training.prepare import tell_nobody

@@ -9,7 +9,7 @@ import numpy as np
 
 from cnnlab.errors import UsageError
 from cnnlab.recipe.spec import Scalar
-from cnnlab.text import did_you_mean, printable
+from cnnlab.text import cut, did_you_mean, printable
 
 MAX_SIZE = 501
 """Longest side of a kernel."""
@@ -111,7 +111,9 @@ def named_kernel(name: str, options: Mapping[str, Scalar]) -> Kernel:
     """
     row = KERNELS.get(name)
     if row is None:
-        raise UsageError(f"there is no kernel {printable(name)!r}", hint=did_you_mean(name, KERNELS))
+        learnt = ":" in name and name.partition(":")[0] not in KERNELS
+        hint = f"A learnt kernel is written {cut(name)}[0]" if learnt else did_you_mean(name, KERNELS)
+        raise UsageError(f"there is no kernel {printable(name)!r}", hint=hint)
     for key, value in options.items():
         if key not in row.options:
             valid = did_you_mean(key, row.options) if row.options else f"{name} has no options"

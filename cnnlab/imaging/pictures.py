@@ -44,6 +44,20 @@ SUFFIXES = {
 """Endings of the files that are read and written, and the format that each means."""
 
 _FORMATS = "PNG, JPEG, TIFF, WebP or BMP"
+_FOREIGN = {
+    b"GIF8": "a GIF",
+    b"%PDF": "a PDF",
+    b"%!PS": "a PostScript file",
+    b"8BPS": "a Photoshop file",
+    b"\0\0\1\0": "an icon",
+    b"PK\3\4": "a zip archive",
+    b"<svg": "an SVG",
+    b"<!DOCTYPE": "a web page",
+    b"<html": "a web page",
+}
+"""What else lies behind the ending of a picture, by its first bytes."""
+_DEEP_MODES = {"F": "32-bit floating point pixels", "I": "32-bit integer pixels"}
+"""By Pillow's mode."""
 # Without a handler of their own, Pillow's remarks on damaged files would reach the terminal beside our one message.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
@@ -205,8 +219,7 @@ def _header(file: IO[bytes], max_pixels: int, name: str) -> tuple[Any, str]:
     format_name, module, reader = _reader_of(start)
     if not reader:
         raise PictureError(
-            f"{name} is not a picture of a known format: expected {_FORMATS}, received a file that starts with "
-            f"{start[:8]!r}",
+            f"{name} is not a picture of a known format: expected {_FORMATS}, received {_foreign(start)}",
             hint="Save it as PNG in an image editor first",
         )
     if format_name == "WebP":  # its reader makes room for two whole pictures at once
@@ -256,6 +269,16 @@ def _reader_of(start: bytes) -> tuple[str, str, str]:
     return "", "", ""
 
 
+def _foreign(start: bytes) -> str:
+    """What a file is that is no picture of ours, by its first bytes, or how it begins."""
+    if start[4:8] == b"ftyp":
+        return "a HEIC, an AVIF or a video"
+    for signature, name in _FOREIGN.items():
+        if start.startswith(signature):
+            return name
+    return f"a file that starts with '{printable(start[:8].decode('latin-1'))}'"
+
+
 def _check_size(size: tuple[int, int], stored: int, max_pixels: int, name: str) -> None:
     """Refuse more than `max_pixels`, and very many in a file of few (`stored`) bytes, before one is decoded."""
     width, height = size
@@ -290,7 +313,7 @@ def _check_header(image: Any, name: str) -> None:
         "CMYK",
         "YCbCr",
     ):
-        raise _lossy(name, f"pixels of Pillow's mode {image.mode}")
+        raise _lossy(name, _DEEP_MODES.get(image.mode, f"{image.mode} pixels"))
     if not gray16 and _bits(image) > 8:
         raise _lossy(name, f"{_bits(image)} bits a channel")
 

@@ -69,7 +69,10 @@ def parse_options(text: str) -> dict[str, Scalar]:
         key, equals, value = part.partition("=")
         key = key.strip()
         if not equals or not re.fullmatch(_KEY, key):
-            raise UsageError(f"expected key=value, received {printable(part)!r}", hint="Separate options with commas")
+            raise UsageError(
+                f"expected key=value, received {printable(part)!r}",
+                hint="Such as NAME:depth=3,width=64 for options, and --set train.epochs=5 for a recipe's keys",
+            )
         if key in options:
             raise UsageError(f"the option {printable(key)} is given twice in {printable(text)!r}")
         options[key] = parse_value(value.strip())

@@ -22,7 +22,7 @@ from typing import Any
 from cnnlab.errors import CheckpointError, MachineError, UsageError
 from cnnlab.files import is_file, is_folder, sync_folder, write_atomically, writing
 from cnnlab.reading import read_up_to
-from cnnlab.text import cut, did_you_mean, printable
+from cnnlab.text import command_path, cut, did_you_mean, nearest, printable
 
 MAX_JSON_BYTES = 12_000_000
 """Of one document: Python may need fifty times as much to hold it."""
@@ -34,6 +34,8 @@ LONGEST_NAME = 60
 """Characters of a name that `create` is given, and of a part of one that it makes."""
 LAST = "last"
 """What names the newest run wherever a run is named."""
+_SHOWN_RUNS = 5
+"""Runs that an error names."""
 _WINDOWS_RESERVED = frozenset(
     {"con", "prn", "aux", "nul", *(f"com{n}" for n in range(1, 10)), *(f"lpt{n}" for n in range(1, 10))}
 )
@@ -300,9 +302,27 @@ def find_run(text: str, out: Path = Path("runs")) -> Path:
     if matches:
         raise UsageError(
             f"{printable(text)!r} begins the names of {len(matches)} runs in {printable(out)}",
-            hint="Write more of it: " + ", ".join(map(printable, matches[:5])),
+            hint=f"Write more of it: {_first(matches)}",
         )
-    if text and is_folder(Path(text)):
-        raise UsageError(f"{printable(text)} is no run folder: it has no recipe.yaml")
-    hint = did_you_mean(printable(text), map(printable, names)) if names else "Make one: cnnlab train --arch cnn"
-    raise UsageError(f"no run {printable(text)!r} in {printable(out)}", hint=hint)
+    for folder in (Path(text), out / text) if text else ():
+        if is_folder(folder):
+            inner = [run.path for run in list_runs(folder / "runs")]
+            hint = f"It is a comparison's; its runs: {_first(inner)}" if inner else None
+            raise UsageError(f"{printable(folder)} is no run folder: it has no recipe.yaml", hint=hint)
+    raise UsageError(f"no run {printable(text)!r} in {printable(out)}", hint=_other_runs(text, names, out))
+
+
+def _other_runs(text: str, names: list[str], out: Path) -> str:
+    """A hint: runs with a name like that, else the newest of many. `names`: the oldest first."""
+    if not names:
+        return "Make one: cnnlab train --arch cnn"
+    if len(names) <= _SHOWN_RUNS or nearest(text, names):
+        return did_you_mean(printable(text), map(printable, names))
+    place = "" if out == Path("runs") else f" --out {command_path(out)}"
+    return f"The newest: {_first(names[::-1])}; all of them: cnnlab evaluate{place}"
+
+
+def _first(names: Sequence[object]) -> str:
+    """The first few, and how many more there are."""
+    more = f" and {len(names) - _SHOWN_RUNS:,} more" if len(names) > _SHOWN_RUNS else ""
+    return ", ".join(map(printable, names[:_SHOWN_RUNS])) + more

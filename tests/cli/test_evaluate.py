@@ -168,6 +168,7 @@ def test_export_writes_one_file_and_says_that_it_was_checked(cli: Cli) -> None:
     ("arguments", "code", "text"),
     [
         (["nothing"], 2, "no run 'nothing'"),
+        (["a b.png", "last"], 2, 'RUN comes first: cnnlab evaluate last "a b.png"'),
         (["last", "--split", "all"], 2, "--split"),
         (["last", "--data", "no-such-set"], 2, "no-such-set"),
         (["last", "--data", "empty"], 3, "train"),
@@ -181,11 +182,11 @@ def test_export_writes_one_file_and_says_that_it_was_checked(cli: Cli) -> None:
         (["empty"], 2, "no run folder"),
     ],
 )
-def test_bad_input(cli: Cli, run: Path, arguments: list[str], code: int, text: str) -> None:
+def test_bad_input(cli: Cli, run: Path, picture: Path, arguments: list[str], code: int, text: str) -> None:
     Path("empty").mkdir()
     for ended in (cli("evaluate", *arguments), cli("evaluate", *arguments, "--json")):
         assert ended.code == code
-        assert text in ended.out + ended.err
+        assert text in (ended.err or "\n".join(map(str, ended.json["error"].values())))
         assert "Traceback" not in ended.err
     assert ended.json["error"]["code"] == code
     assert not (run / "evaluation").exists()

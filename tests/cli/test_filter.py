@@ -302,6 +302,8 @@ BAD = {
     "response": (["photo.png", "-k", "edge", "--response", "x"], 2, "response: there is no 'x'"),
     "channels": (["photo.png", "-k", "edge", "--channels", "all"], 2, "channels: there is no 'all'"),
     "stride 0": (["photo.png", "-k", "edge", "--stride", "0"], 2, "--stride"),
+    "learnt": (["photo.png", "-k", "a:conv1"], 2, "A learnt kernel is written a:conv1[0]"),
+    "option": (["photo.png", "-k", "gaussian:15"], 2, "Did you mean gaussian?"),
     "no kernel": (["photo.png"], 2, "no kernel is named"),
     "no picture": (["-k", "edge"], 2, "no picture is named"),
     "ending": (["photo.png", "-k", "edge", "-o", "x.gif"], 2, "names no format that cnnlab writes"),

@@ -118,3 +118,16 @@ def test_a_name_too_long_for_a_file_is_not_found(cli, arguments, told):
     long = "a" * 300
     ended = cli(*(word.replace("LONG", long) for word in arguments))
     assert (ended.code, told.replace("LONG", long) in ended.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("compare", "mlp", "cnn", "--match", "parms"), "'--match': 'parms' is not one of 'params', 'macs'."),
+        (("train", "--epochs", "x"), "'--epochs': expected a valid integer"),
+        (("train", "--set", "train"), "received 'train'\nSuch as NAME:depth=3,width=64 for options, and --set train.e"),
+    ],
+)
+def test_a_wrong_value_is_told_in_words_of_the_command_line(cli, arguments, told):
+    ended = cli(*arguments)
+    assert (ended.code, told in ended.err) == (2, True), ended.err

@@ -90,11 +90,25 @@ def test_sixteen_bit_gray_with_alpha_is_refused(tmp_path: Path) -> None:
         read_picture(path)
 
 
-@pytest.mark.parametrize("mode", ["F", "I"])
-def test_float_and_32_bit_tiffs_are_refused(mode: str) -> None:
+@pytest.mark.parametrize(("mode", "received"), [("F", "floating point"), ("I", "integer")])
+def test_float_and_32_bit_tiffs_are_refused(mode: str, received: str) -> None:
     source = encoded(Image.fromarray(COLOURS).convert("L").convert(mode), "TIFF")
-    with pytest.raises(PictureError, match="without loss"):
+    with pytest.raises(PictureError, match=f"without loss.*; received 32-bit {received} pixels"):
         read_rgb_or_gray(source)
+
+
+@pytest.mark.parametrize(
+    ("start", "received"),
+    [
+        (b"GIF87a\x14\0", "a GIF"),
+        (b"\0\0\0\x18ftypheic", "a HEIC, an AVIF or a video"),
+        (b"this is text", "a file that starts with 'this is '"),
+        (b"\x1b[31m", r"a file that starts with '\\x1b\[31m'"),
+    ],
+)
+def test_a_file_that_is_no_picture_is_called_by_its_name(start: bytes, received: str) -> None:
+    with pytest.raises(PictureError, match=f"expected PNG, JPEG, TIFF, WebP or BMP, received {received}$"):
+        read_rgb_or_gray(start)
 
 
 def test_palette_and_cmyk_become_rgb() -> None:

@@ -67,6 +67,7 @@ def test_a_caption_keeps_away_from_the_title_below(count: int, monkeypatch: pyte
     assert min(gaps) >= 8  # pixels of 1296
 
 
+@pytest.mark.slow
 def test_forty_kernels_find_room() -> None:
     assert sheet.draw_sheet(Picture(PIXELS), [filtered(PIXELS, "identity")] * 40)
 

@@ -1,6 +1,7 @@
 """How a run folder is named, found and read."""
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,32 @@ def test_a_name_too_long_for_a_file_is_no_run():
     make("mine")
     with pytest.raises(UsageError, match=r"no run 'a{300}' in "):
         find_run("a" * 300)
+
+
+def test_of_many_runs_an_error_names_the_newest():
+    make("alone")
+    with pytest.raises(UsageError) as caught:
+        find_run("zzz")
+    assert caught.value.hint == "Valid: alone"
+    for number in range(10, 20):
+        os.utime(make(f"r{number}") / "recipe.yaml", (number, 2_000_000_000 + number))
+    for out, place in ((Path("runs"), ""), (Path("runs").absolute(), f" --out {Path('runs').absolute()}")):
+        with pytest.raises(UsageError) as caught:
+            find_run("zzz", out)
+        newest = "r19, r18, r17, r16, r15 and 6 more"
+        assert caught.value.hint == f"The newest: {newest}; all of them: cnnlab evaluate{place}"
+    with pytest.raises(UsageError) as caught:
+        find_run("r1")
+    assert caught.value.hint == "Write more of it: r10, r11, r12, r13, r14 and 5 more"
+
+
+@pytest.mark.parametrize("text", ["hw", "runs/hw", "runs/hw/"])
+def test_of_a_comparisons_folder_its_runs_are_named(text):
+    for name in ("mlp-s0", "cnn-s0"):
+        create(Path("runs/hw/runs"), name, {"recipe.yaml": ""}, arch="mlp", data="digits", seed=0)
+    with pytest.raises(UsageError, match="runs/hw is no run folder") as caught:
+        find_run(text)
+    assert caught.value.hint == "It is a comparison's; its runs: runs/hw/runs/mlp-s0, runs/hw/runs/cnn-s0"
 
 
 @pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e400"])
