@@ -75,7 +75,7 @@ def test_quiet_says_nothing(cli, own_world):
         (("mlp:data.name=mnist", "cnn:data.name=digits"), "the contestants are on different data: data.name is mnist"),
         (("mlp:depth=0", "resnet:depth=8", "--match", "macs"), "no width of resnet:depth=8 comes within 2%"),
         (("mlp", "cnn", "--match", "size"), "'size' is not one of 'params', 'macs'"),
-        (("mlp", "cnn", "--seeds", "0"), "'--seeds': Input should be greater than or equal to 1"),
+        (("mlp", "cnn", "--seeds", "0"), "'--seeds': expected greater than or equal to 1"),
         (("mlp", "cnn", "--name", "a/b"), "cannot be a folder's name"),
         (("mlp", "net.yaml"), "no such recipe: net.yaml"),
     ],
