@@ -152,6 +152,7 @@ def require_same_plan(folder: Path, was: Mapping[str, Any], now: Mapping[str, An
 
 
 def _goes_on(key: str, was: Any, now: Any) -> bool:
+    """Whether a part of the plan is the same, but for seeds, and their recipes, that were added at the end."""
     if key == "seeds" and isinstance(was, list):
         return bool(was) and list(now[: len(was)]) == was
     if key == "contestants" and isinstance(was, list) and len(was) == len(now):

@@ -147,9 +147,11 @@ def require_same_training(recipe: Recipe, fingerprint: str | None, saved: Mappin
 
 def shares_images(prepared: Prepared, saved: Mapping[str, Any]) -> bool:
     """Whether weights of the same data, but of another validation part, were saved with the manifest `saved`."""
-    if prepared.val is None or saved.get("data_fingerprint") != prepared.data.fingerprint or prepared.data.val:
+    before, now = saved.get("recipe"), prepared.recipe  # the first format did not hold it
+    if not before or saved.get("data_fingerprint") != prepared.data.fingerprint:
         return False
-    before, now = saved.get("recipe") or {}, prepared.recipe
+    if prepared.val is None or prepared.data.val:
+        return False
     data = before.get("data", {})
     split = (data.get("val_fraction"), before.get("seed") if data.get("split_seed") is None else data["split_seed"])
     return split != (now.data.val_fraction, now.split_seed)

@@ -107,9 +107,12 @@ def outline(
         epochs = max(epochs, -(-recipe.train.min_steps // (images // size)))
     rate = None
     if table.macs * PROBE_IMAGES <= PROBE_MACS and table.parameters <= 10_000_000:
-        if of_data:
-            build_net(recipe, input_shape, classes)  # what would refuse a training refuses this too
-        rate = _measure(recipe, input_shape, classes, device, precision)
+        channels, *sides = input_shape
+        if of_data:  # what would refuse a training refuses this too
+            net = build_net(recipe, input_shape, classes)
+        else:
+            net = registry.build(recipe.model, channels, classes, (sides[0], sides[1]))
+        rate = _measure(net, input_shape, device, precision)
     work = Growth.of(recipe.train, input_shape[1:]).part_of_full
     activations = table.activation_elements * size * element
     return Outline(recipe.model.arch, table, classes, size, activations, rate, epochs, images, work)
@@ -151,15 +154,11 @@ def _count(recipe: Recipe, input_shape: tuple[int, int, int], classes: int) -> L
         ) from None
 
 
-def _measure(
-    recipe: Recipe, input_shape: tuple[int, int, int], classes: int, device: torch.device, precision: str
-) -> float:
+def _measure(net: Any, input_shape: tuple[int, int, int], device: torch.device, precision: str) -> float:
     """Training images per second, from the second of two small batches, forward and backward."""
-    channels, height, width = input_shape
     dtype = torch.float64 if precision == "fp64" else torch.float32
-    net = registry.build(recipe.model, channels, classes, (height, width))
     layout = devices.choose_layout(net, device)
-    net = net.to(device=device, dtype=dtype, memory_format=layout).eval()  # type: ignore[call-overload]
+    net = net.to(device=device, dtype=dtype, memory_format=layout).eval()
     images = torch.zeros((PROBE_IMAGES, *input_shape), device=device, dtype=dtype).contiguous(memory_format=layout)
     seconds = 0.0
     for _ in range(2):
@@ -168,7 +167,7 @@ def _measure(
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
             outputs = net(images)
         if not outputs.requires_grad:
-            raise UsageError(f"the outputs of {printable(recipe.model.arch)} do not depend on its parameters")
+            raise UsageError("the outputs of the net do not depend on its parameters")
         outputs.float().square().mean().backward()
         _wait(device)
         seconds = time.perf_counter() - started

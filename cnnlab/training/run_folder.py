@@ -245,8 +245,11 @@ def _rename_to_free_name(begun: Path, stem: str, *, only: bool) -> Path:
             else:
                 return _kept(path, begun)
         if only:
-            finished = is_file(path / "result.json")
-            go_on = "" if finished else f", or go on with it: cnnlab train --resume {printable(path)}"
+            go_on = (
+                ""
+                if is_file(RunFolder(path).result)
+                else f", or go on with it: cnnlab train --resume {printable(path)}"
+            )
             raise UsageError(
                 f"{printable(path)} exists already; a run folder is never shared", hint=f"Choose another --name{go_on}"
             )

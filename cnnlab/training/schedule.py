@@ -126,7 +126,7 @@ class Growth:
 
     def work(self, done: float) -> float:
         """The part of a run's work that is over when the part `done` of the steps is: work goes with the pixels."""
-        return self._work(done) / self._work(1.0)
+        return self._work(done) / self.part_of_full
 
     def epoch(self, epoch: int, epochs: int) -> float:
         """The part of the work of all `epochs` that lies in `epoch` (from 1)."""

@@ -43,7 +43,7 @@ def render_outline(output: Output, outline: Outline) -> None:
     table.add_row(
         "total", "", "", "", "", f"{totals.weights:,}", f"{totals.biases:,}", f"{totals.macs:,}", style="bold"
     )
-    if output.talk.measure(table, options=output.talk.options.update(max_width=10_000)).maximum > output.talk.width:
+    if not output.has_room_for(table):
         table.padding = (0, 1, 0, 0)
     output.say(
         Text.assemble(
