@@ -4,13 +4,16 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from cnnlab.errors import CheckpointError, MachineError, NumericError, Stopped
+from cnnlab.recipe.load import resolve
 from cnnlab.training import checkpoint
 from cnnlab.training.events import EpochDone, Notice, RunStarted, StepDone
+from cnnlab.training.going_on import shares_images
 from cnnlab.training.lock import only_process
 from cnnlab.training.loop import resume
 from cnnlab.training.run_folder import RunFolder
@@ -284,3 +287,12 @@ def test_a_sound_run_is_not_called_diverging(train_digits, spec):
     train_digits(spec, tell=events.append, epochs=2)
     assert not [event for event in events if isinstance(event, Notice) and "diverges" in event.text]
     assert sum(isinstance(event, RunStarted) for event in events) == 1
+
+
+def test_of_a_checkpoint_without_its_recipe_no_other_split_is_said():
+    """As the first format was."""
+    data = SimpleNamespace(fingerprint="same", val=None)
+    prepared = SimpleNamespace(recipe=resolve(recipe="mlp"), data=data, val=object())
+    saved = {"data_fingerprint": "same", "recipe": prepared.recipe.model_dump() | {"seed": 1}}
+    assert shares_images(prepared, saved)
+    assert not shares_images(prepared, {"data_fingerprint": "same"})
