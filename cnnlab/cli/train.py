@@ -97,9 +97,12 @@ def train(
     cnnlab train --resume last                           go on after a stop
     torchrun --nproc-per-node 2 -m cnnlab train          two processes share each batch
     """
+    from rich.text import Text
+
     from cnnlab.cli.render.console import Output
     from cnnlab.recipe import load
-    from cnnlab.recipe.spec import parse_spec
+    from cnnlab.recipe.effect import without_effect
+    from cnnlab.recipe.spec import parse_options, parse_spec
     from cnnlab.training.processes import rank
     from cnnlab.training.settings import Settings
 
@@ -171,6 +174,9 @@ def train(
     resolved = load.resolve(arch=spec, recipe=recipe, settings=assignments or (), flags=flags, trust_code=trust_code)
     if print_recipe:
         return _print_recipe(resolved, output)
+    typed = [*(spec.options if spec else ()), *(key for text in assignments or () for key in parse_options(text))]
+    for sentence in without_effect(resolved, typed):
+        output.say(Text(f"note: {sentence}", style="yellow"))
     if dry_run:
         return _dry_run(resolved, settings, input_shape, classes or 10, output)
     if check:

@@ -37,6 +37,15 @@ def test_plain_lines_without_a_terminal_fit_80_columns(cli):
     assert "cnnlab evaluate runs/" in ended.out
 
 
+def test_typed_keys_without_effect_are_told(cli):
+    arch = "mlp:depth=1,width=16,optim.muon_lr=0.1"
+    told = cli("train", "--arch", arch, "--set", "train.freeze_from=0.5", "--data", "digits", "--dry-run", "--json")
+    assert told.code == 0
+    assert "note: optim.muon_lr has no effect" in told.err
+    assert "note: train.freeze_from has no effect" in told.err
+    assert "no effect" not in cli("train", "--arch", "cnn:optim.name=sgd", "--data", "digits", "--dry-run").out
+
+
 def test_quiet_says_nothing(cli):
     ended = cli("train", *SMALL, "--quiet")
     assert (ended.code, ended.out, ended.err) == (0, "", "")
