@@ -66,11 +66,12 @@ class ImageStarted:
 
 @dataclass(frozen=True, eq=False)
 class ImageDone:
-    """All outputs of a picture are written."""
+    """All outputs of a picture are written; with `more_frames`, of the first page or frame of several."""
 
     source: Path
     outputs: tuple[Written, ...]
     sheet: Path | None
+    more_frames: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,7 +216,7 @@ def _filter_one(
     if draw_sheet and target.sheet:
         files[target.sheet] = draw_sheet(picture, [output.filtered for output in outputs])
     write_all(files, force=force)
-    return ImageDone(source, tuple(outputs), target.sheet)
+    return ImageDone(source, tuple(outputs), target.sheet, picture.more_frames)
 
 
 def _name_targets(

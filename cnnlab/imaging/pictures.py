@@ -80,13 +80,14 @@ class Picture:
 
     `pixels` (H, W, 1 or 3): uint8, or uint16 for 16-bit gray. `alpha` (H, W) uint8, or None where the picture is
     opaque. `format` as in `SUFFIXES`. `icc_profile` describes `pixels`; None where there is none, or none that
-    still fits them.
+    still fits them. `more_frames`: the file holds further pages (TIFF) or frames, which are not read.
     """
 
     pixels: np.ndarray
     alpha: np.ndarray | None = None
     format: str = "PNG"
     icc_profile: bytes | None = None
+    more_frames: bool = False
 
 
 def read_picture(path: Path) -> Picture:
@@ -99,13 +100,13 @@ def read_picture(path: Path) -> Picture:
             cannot read without loss (16-bit colour, 32-bit and floating-point TIFF).
         MachineError: the file may not be read.
     """
-    with _decoded(path) as (image, format_name):
+    with _decoded(path) as (image, format_name, more_frames):
         icc_profile = image.info.get("icc_profile")
         if image.mode.startswith("I;16"):
-            return Picture(_sixteen_bit(image), None, format_name, icc_profile)
+            return Picture(_sixteen_bit(image), None, format_name, icc_profile, more_frames)
         flat, alpha = _flat(image)
         kept = icc_profile if image.mode in ("L", "LA", "RGB", "RGBA", "P") else None
-        return Picture(_as_array(flat), alpha, format_name, kept)
+        return Picture(_as_array(flat), alpha, format_name, kept, more_frames)
 
 
 def read_rgb_or_gray(
@@ -119,7 +120,7 @@ def read_rgb_or_gray(
     Raises:
         PictureError, MachineError: as `read_picture`; more than `max_pixels`.
     """
-    with _decoded(source, max_pixels) as (image, _):
+    with _decoded(source, max_pixels) as (image, _, _):
         if image.mode.startswith("I;16"):
             gray = np.rint(_sixteen_bit(image) * (255 / 65535)).astype(np.uint8)  # (H, W, 1)
             return np.repeat(gray, 3, axis=2) if mode == "RGB" else gray
@@ -159,13 +160,14 @@ def _sixteen_bit(image: Any) -> np.ndarray:
 
 
 @contextmanager
-def _decoded(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> Iterator[tuple["Image", str]]:
-    """The decoded, upright picture and its format's name, while the file is open."""
+def _decoded(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> Iterator[tuple["Image", str, bool]]:
+    """The decoded, upright picture, its format's name and whether others follow, while the file is open."""
     name = "the picture" if isinstance(source, bytes) else printable(source)
     with _opened(source, name) as file:
         try:
             image, format_name = _header(file, max_pixels, name)
             _check_header(image, name)
+            more_frames = getattr(image, "is_animated", False)  # of pages, too; Pillow turns copies into single ones
             image.load()
             upright = _upright(image)
         except (PictureError, MachineError):
@@ -179,7 +181,7 @@ def _decoded(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> Iterator[tup
                 f"{name} is damaged or cut short: {printable(error) or type(error).__name__}",
                 hint="Open it in an image viewer; copy or download it again",
             ) from error
-        yield upright, format_name
+        yield upright, format_name, more_frames
 
 
 @contextmanager

@@ -253,6 +253,22 @@ def test_one_failure_of_many_stops_no_other(cli, photo: Path, own_world: Path) -
     assert ended.json["error"]["code"] == 3
 
 
+def test_pages_and_frames_that_are_not_read_are_told(cli, photo: Path, own_world: Path) -> None:
+    pages = [Image.fromarray(np.roll(COLOURS, shift)) for shift in range(3)]
+    for name in ("scan.tif", "moving.png", "moving.webp"):
+        pages[0].save(own_world / name, save_all=True, append_images=pages[1:], lossless=True)
+    pages[0].save(own_world / "single.tif")
+    for name in ("scan.tif", "moving.png", "moving.webp"):
+        ended = cli("filter", name, "--kernel", "identity", "--json")
+        assert ended.code == 0
+        assert f"first page or frame alone of {name}" in ended.err
+        np.testing.assert_array_equal(pixels_of(ended.json["outputs"][0]["output"])[..., :3], COLOURS)
+    for name in ("single.tif", str(photo)):
+        assert "first page" not in cli("filter", name, "--kernel", "identity").out
+    several = cli("filter", "scan.tif", "moving.png", "single.tif", "--kernel", "blur")
+    assert "of 2 pictures, scan.tif among them" in several.out
+
+
 def test_samples_and_the_list(cli, own_world: Path) -> None:
     assert cli("filter", "sample:flower", "-k", "mean-pool:size=8").code == 0
     assert pixels_of("flower-mean-pool.jpg").shape == (53, 80, 3)

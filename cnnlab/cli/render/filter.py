@@ -73,6 +73,10 @@ class FilterView:
         for image in self.done:
             if image.sheet:
                 self.output.say_whole(Text(f"sheet: {printable(image.sheet)}"))
+        cut = [printable(image.source) for image in self.done if image.more_frames]
+        if cut:
+            of = cut[0] if len(cut) == 1 else f"{len(cut)} pictures, {cut[0]} among them"
+            self.output.say_whole(Text(f"the first page or frame alone of {of}: others follow it", style="yellow"))
         if self.output.verbose:
             self._explain(outputs)
 
