@@ -64,7 +64,7 @@ def as_markdown(comparison: Comparison) -> str:
     lines = [
         f"**{_text(comparison.answer)}.**",
         "",
-        f"{_text(on)}: {parts} images; {counted(comparison.epochs, 'epoch')}; seeds: {seeds}.",
+        f"{_text(on)}: {parts} images; at most {counted(comparison.epochs, 'epoch')}; seeds: {seeds}.",
         "",
         "| " + " | ".join(headings) + " |",
         "| --- |" + " ---: |" * (len(headings) - 1),

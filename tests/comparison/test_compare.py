@@ -131,7 +131,7 @@ def test_the_tables_say_what_the_document_says(left_alone):
         ]
     text = (comparison.folder / "comparison.md").read_text(encoding="utf-8")
     assert text.count("\n| a |") == text.count("\n| b |") == 1
-    assert "360 test images; 2 epochs; seeds: 0, 1" in text
+    assert "360 test images; at most 2 epochs; seeds: 0, 1" in text
 
 
 def test_progress_is_told_run_by_run_with_the_time_left(left_alone):

@@ -120,7 +120,7 @@ class CompareView:
         self.output.say(
             Text.assemble(
                 (f"{counted(len(event.contestants), 'net')}, {counted(len(event.seeds), 'seed')}", "bold"),
-                f"  {counted(event.runs, 'run')} of {counted(event.epochs, 'epoch')}"
+                f"  {counted(event.runs, 'run')} of at most {counted(event.epochs, 'epoch')}"
                 + (f", {event.finished} finished already" if event.finished else "")
                 + f"; {event.engine} on {event.device}\n",
                 f"{printable(event.data)}: {images} images of {channels}x{height}x{width}, {event.classes} classes\n",

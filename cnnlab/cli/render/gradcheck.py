@@ -83,19 +83,24 @@ def _summary(checks: list[Check]) -> Table:
 
 
 def _checks(checks: list[Check], title: str | None = None) -> Table:
-    """One row for each check."""
-    table = _table("layer", "case", "gradient by", "differences", "autograd", "verdict", title=title)
+    """One row for each check; a layer and a case stand where they begin, autograd where it was asked at all."""
+    by_autograd = any(check.max_rel_error_autograd is not None for check in checks)
+    columns = ("layer", "case", "gradient by", "differences", *("autograd",) * by_autograd, "verdict")
+    table, before = _table(*columns, title=title), ("", "")
     for check in checks:
-        where = f" at {list(check.worst_index)}" if check.verdict == "wrong" and check.worst_index is not None else ""
+        here = (printable(check.layer), printable(check.case))
+        worst = check.worst_index if check.verdict == "wrong" else None
+        where = "" if worst is None else f" at [{','.join(map(str, worst))}]"
         note = f" ({printable(check.note)})" if check.note else ""
         table.add_row(
-            Text(printable(check.layer)),
-            Text(printable(check.case)),
+            Text("" if here[0] == before[0] else here[0]),
+            Text("" if here == before else here[1]),
             Text(printable(check.parameter)),
             _error(check.max_rel_error_fd),
-            _error(check.max_rel_error_autograd),
+            *(_error(check.max_rel_error_autograd),) * by_autograd,
             Text(f"{check.verdict}{where}{note}", _STYLES[check.verdict]),
         )
+        before = here
     return table
 
 
