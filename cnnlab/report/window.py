@@ -47,14 +47,14 @@ class Window:
         kernel = result.job.kernel
         if _adds_channels(result.job):
             one = "the largest pixel" if kernel.kind == "max" else "√(gx² + gy²)"
-            text = f"{one}, summed over R, G, B:\n" + " + ".join(number(part) for part in self.responses[1:])
+            text = f"{one}, summed over R (shown), G, B:\n" + " + ".join(number(part) for part in self.responses[1:])
         elif kernel.kind == "max":
             text = "the largest pixel"
         elif kernel.kind == "magnitude":
             gx, gy = self.responses[1:]
             text = f"gx = {number(gx)}, gy = {number(gy)}, √(gx² + gy²)"
         elif kernel.kind == "planes":
-            text = "R + G + B: " + " + ".join(f"({number(part)})" for part in self.responses[1:])
+            text = "R (shown) + G + B: " + " + ".join(f"({number(part)})" for part in self.responses[1:])
         else:
             scale = "" if kernel.scale == 1 else f"{fraction(kernel.scale)} · "
             text = f"{scale}Σ pixels · weights" + (f" + {kernel.offset:g}" if kernel.offset else "")

@@ -55,7 +55,7 @@ def test_planes_have_a_window_too() -> None:
     window = find_window(result)
     assert window is not None
     assert window.responses[0] == pytest.approx(sum(window.responses[1:]))
-    assert "R + G + B" in window.explain(result)
+    assert "R (shown) + G + B" in window.explain(result)
 
 
 @pytest.mark.parametrize(

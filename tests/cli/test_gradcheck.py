@@ -102,6 +102,17 @@ def test_a_wrong_gradient_exits_5_and_names_the_mistake(cli, own_world):
     assert "error" in document
 
 
+def test_wrong_cases_fit_80_columns(cli, own_world, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    (own_world / "mine.py").write_text(WRONG, encoding="utf-8")
+    lines = cli("gradcheck", "mine.py:Tanh").out.partition("\nwrong")[2].splitlines()
+    assert max(map(len, lines)) <= 80
+    rows = [line for line in lines if "e-01" in line or "e+00" in line]
+    assert len(rows) == 4
+    assert all(line.rstrip().endswith("]") for line in rows)
+    assert sum("Tanh" in line for line in rows) == 1
+
+
 def test_what_a_users_layer_prints_is_not_in_the_document(cli, own_world):
     text = WRONG.replace("return np.tanh(x)", "print('hello'); return np.tanh(x)")
     (own_world / "mine.py").write_text("print('loaded')\n" + text, encoding="utf-8")

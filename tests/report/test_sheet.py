@@ -94,7 +94,7 @@ def test_the_window_of_summed_channels_is_their_sum(kernel: str) -> None:
     assert len(window.responses) == 4
     assert window.responses[0] == pytest.approx(sum(window.responses[1:]))
     assert window.level == pytest.approx(min(window.responses[0], 255), abs=0.5)
-    assert "summed over R, G, B" in window.explain(result)
+    assert "summed over R (shown), G, B" in window.explain(result)
 
 
 def test_a_gray_picture_has_no_channels_to_sum() -> None:

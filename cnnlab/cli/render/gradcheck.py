@@ -38,7 +38,7 @@ def render_report(report: Report, *, verbose: bool) -> list[RenderableType]:
     wrong = [check for check in report.checks if check.verdict == "wrong"]
     parts: list[RenderableType] = [_checks(report.checks) if verbose else _summary(report.checks)]
     if wrong and not verbose:
-        parts.append(_checks(wrong, title="wrong"))
+        parts.append(_checks(wrong, all_wrong=True))
     parts += [Text(f"skipped: {printable(case)}", "dim") for case in report.skipped]
     if report.passed:
         kinks = sum(check.verdict == "kink" for check in report.checks)
@@ -82,15 +82,17 @@ def _summary(checks: list[Check]) -> Table:
     return table
 
 
-def _checks(checks: list[Check], title: str | None = None) -> Table:
+def _checks(checks: list[Check], *, all_wrong: bool = False) -> Table:
     """One row for each check; a layer and a case stand where they begin, autograd where it was asked at all."""
     by_autograd = any(check.max_rel_error_autograd is not None for check in checks)
-    columns = ("layer", "case", "gradient by", "differences", *("autograd",) * by_autograd, "verdict")
+    last, title = ("worst at", "wrong") if all_wrong else ("verdict", None)
+    columns = ("layer", "case", "gradient by", "differences", *("autograd",) * by_autograd, last)
     table, before = _table(*columns, title=title), ("", "")
     for check in checks:
         here = (printable(check.layer), printable(check.case))
         worst = check.worst_index if check.verdict == "wrong" else None
-        where = "" if worst is None else f" at [{','.join(map(str, worst))}]"
+        where = "" if worst is None else f"[{','.join(map(str, worst))}]"
+        words = ("" if all_wrong else check.verdict, where if all_wrong or not where else f"at {where}")
         note = f" ({printable(check.note)})" if check.note else ""
         table.add_row(
             Text("" if here[0] == before[0] else here[0]),
@@ -98,7 +100,7 @@ def _checks(checks: list[Check], title: str | None = None) -> Table:
             Text(printable(check.parameter)),
             _error(check.max_rel_error_fd),
             *(_error(check.max_rel_error_autograd),) * by_autograd,
-            Text(f"{check.verdict}{where}{note}", _STYLES[check.verdict]),
+            Text(" ".join(filter(None, words)) + note, _STYLES[check.verdict]),
         )
         before = here
     return table
