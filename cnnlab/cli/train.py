@@ -97,8 +97,6 @@ def train(
     cnnlab train --resume last                           go on after a stop
     torchrun --nproc-per-node 2 -m cnnlab train          two processes share each batch
     """
-    from rich.text import Text
-
     from cnnlab.cli.render.console import Output
     from cnnlab.recipe import load
     from cnnlab.recipe.effect import without_effect
@@ -176,7 +174,7 @@ def train(
         return _print_recipe(resolved, output)
     typed = [*(spec.options if spec else ()), *(key for text in assignments or () for key in parse_options(text))]
     for sentence in without_effect(resolved, typed):
-        output.say(Text(f"note: {sentence}", style="yellow"))
+        output.note(sentence)
     if dry_run:
         return _dry_run(resolved, settings, input_shape, classes or 10, output)
     if check:

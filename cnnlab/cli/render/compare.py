@@ -99,7 +99,7 @@ class CompareView:
         if self.started is None:
             self.notices.append(event.text)
         else:
-            self.output.say(Text(f"note: {event.text}", style="yellow"))
+            self.output.note(event.text)
 
     def _compare_started(self, event: CompareStarted) -> None:
         self._stop_live()
@@ -114,7 +114,7 @@ class CompareView:
                 )
             )
         for notice in self.notices:
-            self.output.say(Text(f"note: {notice}", style="yellow"))
+            self.output.note(notice)
         height, width, channels = event.image_shape
         images = ", ".join(f"{count:,} {part}" for part, count in event.images.items() if count)
         self.output.say(

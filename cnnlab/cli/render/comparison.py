@@ -166,7 +166,7 @@ def _verdicts(output: Output, comparison: Comparison) -> None:
             chance = f"{100 * comparison.chance:.1f} %"
             output.say(Text(f"{printable(contestant.name)} is no better than guessing ({chance}).", style="yellow"))
     for notice in comparison.notices:
-        output.say(Text(f"note: {printable(notice)}", style="yellow"))
+        output.note(printable(notice))
 
 
 def _decided(comparison: Comparison) -> bool:

@@ -44,6 +44,10 @@ class Output:
         for renderable in renderables:
             self.talk.print(renderable)
 
+    def note(self, text: str) -> None:
+        """Print a remark on what is done otherwise than might be expected."""
+        self.say(Text(f"note: {text}", style="yellow"))
+
     def say_whole(self, text: Text) -> None:
         """Print a line that may be longer than the terminal is wide: a path in it can be copied."""
         self.talk.print(text, soft_wrap=True)

@@ -197,7 +197,7 @@ def _say_anyway(text: Text) -> None:
 
 def _notices(output: Output, notices: Sequence[str]) -> None:
     for notice in notices:
-        output.say(Text(f"note: {notice}", style="yellow"))
+        output.note(notice)
 
 
 def _table(*headings: str) -> Table:

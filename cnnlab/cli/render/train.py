@@ -50,7 +50,7 @@ class TrainView:
         elif isinstance(event, Notice):
             self.notices.append(event.text)
             if self.started is not None:
-                self.output.say(Text(f"note: {event.text}", style="yellow"))
+                self.output.note(event.text)
         elif isinstance(event, RunStarted):
             self._run_started(event)
         elif isinstance(event, StepDone):
@@ -93,7 +93,7 @@ class TrainView:
                 )
             )
         for notice in self.notices:
-            self.output.say(Text(f"note: {notice}", style="yellow"))
+            self.output.note(notice)
         height, width, channels = event.image_shape
         images = ", ".join(f"{count:,} {part}" for part, count in event.images.items() if count)
         self.output.say(
