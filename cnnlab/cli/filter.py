@@ -102,7 +102,7 @@ def filter_command(
         raise UsageError("no picture is named", hint="Name files or folders, or try sample:china")
     options = FilterOptions(pad, stride, channels, response, flip, threads)  # type: ignore[arg-type]  # it checks them
     kernels = [parse_kernel(text, lambda run: _best_weights(run, Path(out))) for text in kernel]
-    sources = find_sources(images)
+    sources = find_sources(images, kernels)
     draw = _sheet_drawer() if sheet else None
     events = filter_images(sources, kernels, options, Destination(output, force), draw)
     failed = FilterView(talk, sources, default_response=response is None).follow(events)

@@ -51,6 +51,10 @@ BATCHES = {
 
 _SIDE = 32
 _MAX_MEMO = 1 << 20
+_MAX_OPCODES = 1 << 20
+"""Of one file; real ones have up to a quarter of that."""
+_MAX_NUMBER = 1 << 31
+"""Longer numbers could be made to collide as keys of a dict, which then takes the square of their count to fill."""
 _LIMITS = {"TUPLE": 8, "GET": 64}
 """Tuples, and values taken up again, in one file: real ones have six and few. Thirty tuples, each of the one
 before twice, would keep Python busy hashing for ever."""
@@ -201,7 +205,11 @@ def unpickle(data: bytes, where: str) -> dict[str, Any]:
     """
     try:
         counts: Counter[str] = Counter()
-        for opcode, argument, _ in pickletools.genops(data):
+        for number, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+            if number > _MAX_OPCODES:
+                raise pickle.UnpicklingError("it has more parts than any such batch")
+            if isinstance(argument, int) and not -_MAX_NUMBER <= argument < _MAX_NUMBER:
+                raise pickle.UnpicklingError("it holds a number larger than any such batch does")
             kind = next((kind for kind in _LIMITS if kind in opcode.name), "")
             counts[kind] += 1
             if kind and counts[kind] > _LIMITS[kind]:

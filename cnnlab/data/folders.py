@@ -13,6 +13,7 @@ from cnnlab.data.dataset import OnProgress, Progress
 from cnnlab.data.decoding import Assembled, assemble, decode, read_bounded
 from cnnlab.data.layout import EXPECTED, PARTS, Layout, check_classes
 from cnnlab.errors import DataError, MachineError
+from cnnlab.files import is_file
 from cnnlab.imaging.pictures import is_clutter
 from cnnlab.text import printable
 
@@ -101,7 +102,9 @@ def _walk(root: Path, layout: Layout) -> Iterator[tuple[os.DirEntry[str], list[s
                     layout.add_folder(steps)
                     if steps[0] in PARTS:
                         pending.append((entry.path, steps))
-                elif entry.is_dir() or not entry.is_file():  # a link to a folder, a dangling link, a pipe
+                elif not (
+                    is_file(Path(entry.path)) if entry.is_symlink() else entry.is_file()
+                ):  # a link to a folder, to nothing or to itself, a pipe
                     layout.links.append("/".join(steps))
                 else:
                     yield entry, steps

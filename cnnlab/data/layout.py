@@ -132,7 +132,8 @@ def single_pictures(train: Counter[str]) -> list[str]:
 
 
 def _is_picture(name: str) -> bool:
-    return "." + name.rpartition(".")[2].lower() in SUFFIXES
+    _, dot, ending = name.rpartition(".")
+    return dot + ending.lower() in SUFFIXES
 
 
 def _listed(names: Iterable[str], shown: int = _SHOWN) -> str:

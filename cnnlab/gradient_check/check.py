@@ -61,6 +61,7 @@ def check_subject(layer: str, case: str, subject: Subject, rng: np.random.Genera
         delta = rng.standard_normal(output.shape)
         stage = "backward"
         gradients = subject.backward(delta)
+        arrays = subject.arrays()
     except FAILURES as error:  # a layer under test may fail in any way; that is the finding
         yield _failed(layer, case, stage, error)
         return
@@ -74,7 +75,7 @@ def check_subject(layer: str, case: str, subject: Subject, rng: np.random.Genera
     if not _repeats(subject, output):
         yield _failed(layer, case, "forward", LayerFault(_UNSTEADY))
         return
-    for name, array in subject.arrays().items():
+    for name, array in arrays.items():
         both = gradients.get(name), exact.get(name)
         try:
             yield compare((layer, case, name), subject.forward, array, delta, both, rng, Tolerance())

@@ -1,6 +1,7 @@
 """What a check is made on: a layer, or a loss at a target, with an input, and its arrays by name."""
 
 from dataclasses import dataclass
+from types import MemberDescriptorType
 from typing import Any
 
 import numpy as np
@@ -99,14 +100,23 @@ class Subject:
         """The arrays that J is differentiated by, to be changed in place: `input`, and the parameters by name.
 
         Of a user's layer, what the forward depends on is a parameter, whether or not it has a gradient.
+
+        Raises:
+            LayerFault: `grads` has a gradient of what is no array of floats: it could not be checked.
         """
         if isinstance(self.layer, Layer):
             return {"input": self.x} | {name: one.value for name, one in self.layer.named_parameters()}
         named = {"input": self.x}
         known = self.reference.parameter_names if isinstance(self.reference, Layer) else ()
-        for name in (*known, *self._own_grads()):
+        for name in known:
             if isinstance(array := getattr(self.layer, name, None), np.ndarray):
                 named[name] = array
+        for name, gradient in self._own_grads().items():
+            array = getattr(self.layer, name, None)
+            if isinstance(array, np.ndarray) and array.dtype.kind == "f":
+                named[name] = array
+            elif gradient is not None and (array is not None or not hasattr(self.layer, name)):
+                raise LayerFault(f"grads has {name!r}, but {_received(array, name)}; a parameter is an array of floats")
         for name, array in self._other_arrays().items():
             shared = any(np.may_share_memory(array, other) for other in named.values())
             if not shared and self._depends_on(array):
@@ -118,7 +128,14 @@ class Subject:
         if isinstance(self.layer, LossAtTarget):
             return {}
         buffers = self.reference.buffer_names if isinstance(self.reference, Layer) else ()
-        names = ("weight", "bias", *getattr(self.layer, "__dict__", {}))  # those two may be the class's own
+        of_classes = [
+            name
+            for cls in type(self.layer).__mro__
+            for name, value in vars(cls).items()
+            if isinstance(value, np.ndarray | MemberDescriptorType)  # the latter: of __slots__
+        ]
+        # Properties are not asked for, but for those two, which a class may well have made so.
+        names = dict.fromkeys(("weight", "bias", *getattr(self.layer, "__dict__", {}), *of_classes))
         public = [name for name in names if name[0] != "_" and name not in buffers]
         arrays = {name: getattr(self.layer, name, None) for name in public}
         return {name: one for name, one in arrays.items() if isinstance(one, np.ndarray) and one.dtype.kind == "f"}
@@ -140,7 +157,16 @@ class Subject:
         grads = getattr(self.layer, "grads", {})
         if not isinstance(grads, dict):
             raise LayerFault(f"grads is a {type(grads).__name__}, expected a dict of arrays by the parameters' names")
+        if not all(isinstance(name, str) for name in grads):
+            raise LayerFault("grads has a key that is no text; expected the parameters' names")
         return grads
+
+
+def _received(value: Any, name: str) -> str:
+    if value is None:
+        return "the layer has nothing of that name"
+    kind = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
+    return f"{name} is {kind}"
 
 
 def _numbers(values: Any, source: str) -> Array:

@@ -50,11 +50,11 @@ class UserLayer:
             right = case.subject(family, rng)
             copy.deepcopy(right).forward()  # whether the input suits these options; statistics are not to move
             layer = self._make(case, right.layer)
+            if isinstance(right.layer, LossAtTarget):
+                layer = LossAtTarget(layer, right.layer.target)
+            elif not _adopt(layer, right.layer):
+                return None
         except FAILURES:  # a class that cannot be made this way is not this layer in this case
-            return None
-        if isinstance(right.layer, LossAtTarget):
-            layer = LossAtTarget(layer, right.layer.target)
-        elif not _adopt(layer, right.layer):
             return None
         return Subject(layer, right.x.copy(), reference=right.layer), right
 

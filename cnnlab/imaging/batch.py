@@ -94,8 +94,10 @@ class Sources:
     samples: tuple[tuple[Path, bytes], ...] = ()
 
 
-def find_sources(names: Sequence[str]) -> Sources:
+def find_sources(names: Sequence[str], kernels: Sequence[Kernel] = ()) -> Sources:
     """The pictures that IMAGE … means: files, the pictures in a folder (not below it), `sample:china`.
+
+    What is named like an output of a named kernel, or of one of `kernels`, is left out of folders.
 
     Raises:
         UsageError: an unknown sample. PictureError: a folder without pictures. MachineError: one that may not be read.
@@ -110,7 +112,7 @@ def find_sources(names: Sequence[str]) -> Sources:
             samples.append((path, content))
             paths.append(path)
         elif is_folder(path):
-            found, outputs = _pictures_in(path)
+            found, outputs = _pictures_in(path, [kernel.name for kernel in kernels])
             paths += found
             skipped += outputs
         else:
@@ -118,7 +120,7 @@ def find_sources(names: Sequence[str]) -> Sources:
     return Sources(tuple(dict.fromkeys(paths)), tuple(skipped), tuple(dict.fromkeys(samples)))
 
 
-def _pictures_in(folder: Path) -> tuple[list[Path], list[Path]]:
+def _pictures_in(folder: Path, kernels: Sequence[str]) -> tuple[list[Path], list[Path]]:
     """The pictures of a folder by name, and those that look like outputs: NAME-KERNEL beside a picture NAME."""
     try:
         named = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not is_clutter(path.name)]
@@ -126,7 +128,7 @@ def _pictures_in(folder: Path) -> tuple[list[Path], list[Path]]:
     except OSError as error:
         raise MachineError(f"cannot read the folder {printable(folder)}: {error.strerror}") from error
     stems = {path.stem for path in files}
-    endings = (*KERNELS, "custom", "sheet")
+    endings = (*KERNELS, "custom", "sheet", *kernels)
 
     def is_output(path: Path) -> bool:
         stem = path.stem

@@ -51,7 +51,7 @@ def file_part(text: str) -> str:
 
 def _inline_matrix(text: str, where: str) -> np.ndarray:
     """A matrix from rows between semicolons, numbers between spaces or commas; 1/9 is a number."""
-    rows = [re.split(r"[\s,]+", row.strip()) for row in text.strip("[] \t\n").removesuffix(";").split(";")]
+    rows = [re.split(r"\s*,\s*|\s+", row.strip()) for row in text.strip("[] \t\n").removesuffix(";").split(";")]
     if len({len(row) for row in rows}) > 1:
         raise UsageError(
             f"{where} is ragged: its rows have {', '.join(str(len(row)) for row in rows)} numbers",

@@ -194,8 +194,11 @@ def _double(
         levels.append(wider)
         level, width = wider, 2 * width
     if total is None:  # a power of two: the last level is the result
-        total = level if levels else array.copy()
-        levels = levels[:-1]
+        if levels:
+            total, levels = level, levels[:-1]
+        else:  # of one element: its own memory, which the caller gives back
+            total = scratch.take(array.shape, array.dtype)
+            np.copyto(total, array)
     for spent in levels:
         scratch.give(spent)
     return total

@@ -228,7 +228,7 @@ def _header(file: IO[bytes], max_pixels: int, name: str) -> tuple[Any, str]:
         _check_size(_webp_size(start), stored, max_pixels, name)
     image = getattr(importlib.import_module(f"PIL.{module}"), reader)(file)
     _check_size(image.size, stored, max_pixels, name)
-    if "progressive" in image.info:
+    if format_name == "JPEG":  # a baseline one may have scans without end, too
         _check_scans(file, name)
     return image, format_name
 
@@ -316,6 +316,8 @@ def _check_header(image: Any, name: str) -> None:
         "YCbCr",
     ):
         raise _lossy(name, _DEEP_MODES.get(image.mode, f"{image.mode} pixels"))
+    if gray16 and _bits(image) != 16:  # Pillow leaves the levels of 12 bits as they are: almost black
+        raise _lossy(name, f"gray of {_bits(image)} bits")
     if not gray16 and _bits(image) > 8:
         raise _lossy(name, f"{_bits(image)} bits a channel")
 

@@ -190,6 +190,13 @@ def test_pools_are_the_lectures(cli, photo: Path, kind: str) -> None:
     assert pixels_of("q.png").shape == (29, 41, 3)
 
 
+@pytest.mark.parametrize("options", ["size=1", "size=1,stride=2"])
+def test_a_pool_of_one_pixel_takes_every_nth(cli, photo: Path, options: str) -> None:
+    assert cli("filter", photo, "-k", f"max-pool:{options}", "-o", "p.png", "--threads", "1").code == 0
+    step = 2 if "stride" in options else 1
+    np.testing.assert_array_equal(pixels_of("p.png"), COLOURS[::step, ::step])
+
+
 def test_sixteen_bit_gray_stays_sixteen_bit(cli, own_world: Path) -> None:
     deep = RANDOM.integers(0, 65536, (20, 30), dtype=np.uint16)
     for ending in ("png", "tif"):

@@ -113,6 +113,18 @@ def test_wrong_cases_fit_80_columns(cli, own_world, monkeypatch):
     assert sum("Tanh" in line for line in rows) == 1
 
 
+def test_a_long_name_takes_no_figure_away(cli, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    arch = "mlp:depth=1,width=3,activation=tanh,batch_norm=false,dropout=0"
+    whole = cli("gradcheck", "--arch", arch, "--json").json["checks"]
+    lines = cli("gradcheck", "--arch", arch).out.splitlines()
+    assert max(map(len, lines)) <= 80
+    for check in whole:
+        (row,) = (line for line in lines if check["parameter"] in line.split())
+        errors = (check["max_rel_error_fd"], check["max_rel_error_autograd"])
+        assert row.split()[-3:] == [*(f"{error:.1e}" for error in errors), "ok"]
+
+
 def test_what_a_users_layer_prints_is_not_in_the_document(cli, own_world):
     text = WRONG.replace("return np.tanh(x)", "print('hello'); return np.tanh(x)")
     (own_world / "mine.py").write_text("print('loaded')\n" + text, encoding="utf-8")

@@ -69,13 +69,13 @@ def test_clutter_is_passed_over_and_strangers_are_named(picture_folder):
     root = picture_folder({"train/a": 2, "train/b": 2, "test/a": 1, "test/b": 1, "validation/a": 1})
     for name in (".DS_Store", "train/.DS_Store", "train/a/Thumbs.db", "train/a/._0000.png", "README.txt"):
         (root / name).write_text("x")
-    for name in ("train/a/notes.txt", "train/loose.png"):
+    for name in ("train/a/notes.txt", "train/a/png", "train/loose.png"):
         (root / name).write_text("x")
     data = load(str(root))
     assert len(data.train) == 4
     assert data.notices == (
         "not used, since parts are named train, val and test: validation",
-        "left out, since no picture of a class: 2 files (train/a/notes.txt, train/loose.png)",
+        "left out, since no picture of a class: 3 files (train/a/notes.txt, train/a/png, train/loose.png)",
     )
     assert load(str(root)).notices == data.notices
 
@@ -88,6 +88,7 @@ def test_links_out_and_loops_are_not_followed(picture_folder, tmp_path):
     (root / "train/a/loop").symlink_to(root / "train")
     (root / "train/c").symlink_to(tmp_path)
     (root / "train/a/dangling.png").symlink_to(tmp_path / "nowhere.png")
+    (root / "train/a/itself.png").symlink_to(root / "train/a/itself.png")
     picture(98).save(root / "kept.png")
     (root / "train/a/inside.png").symlink_to(root / "kept.png")
     data = load(str(root))
@@ -95,8 +96,8 @@ def test_links_out_and_loops_are_not_followed(picture_folder, tmp_path):
     assert [name for name in data.train.names if "side" in name] == ["train/a/inside.png"]
     (notice,) = data.notices
     assert notice == (
-        "not followed, since leading to a folder, out of the data or nowhere: 4 symbolic links "
-        "(train/a/dangling.png, train/a/loop, train/a/outside.png, train/c)"
+        "not followed, since leading to a folder, out of the data or nowhere: 5 symbolic links "
+        "(train/a/dangling.png, train/a/itself.png, train/a/loop, train/a/outside.png, train/c)"
     )
 
 

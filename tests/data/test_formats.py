@@ -160,6 +160,9 @@ class Run:
         (b"\x80\x02cnumpy\nload\n(U\x01xtR.", "it names numpy.load"),
         (b"\x80\x02}r\xff\xff\xff\x7f.", "memo is too large"),
         (b"\x80\x02(inumpy\nndarray\n.", "it uses INST"),
+        # Keys of one hash: a dict of them takes the square of their count to fill.
+        (pickle.dumps({2 * (2**61 - 1): None}, protocol=2), "a number larger than any"),
+        (b"\x80\x02](" + b"N" * 1_100_000 + b"e.", "more parts than any"),
         (b"", "is no batch"),
         (b"\x80\x02", "is no batch"),
         (b"<html>", "is no batch"),

@@ -348,3 +348,50 @@ def test_a_forgotten_gradient_is_missed_where_a_known_layer_has_none(tmp_path, f
 def test_an_array_with_a_private_name_is_no_parameter(tmp_path):
     text = SCALE.replace("NAME", "_weight").replace("FUNCTION", "x ** 3").replace("DERIVATIVE", "3 * self.x ** 2")
     assert gradcheck([f"{write(tmp_path, text.replace('GRADS', 'pass'))}:Scale"]).passed
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        ("1.5", "grads has 'w', but w is a float"),
+        ("[np.array([1.5])]", "grads has 'w', but w is a list"),
+        ("np.array([2])", "grads has 'w', but w is an array of int64"),
+    ],
+)
+def test_a_gradient_that_cannot_be_checked_does_not_pass(tmp_path, made, told):
+    text = SCALE.replace("np.array([1.5])", made).replace("NAME", "w").replace("self.w *", "np.sum(self.w) *")
+    text = text.replace("FUNCTION", "x ** 3").replace("DERIVATIVE", "3 * self.x ** 2")
+    text = text.replace("GRADS", "self.grads = {'w': np.array([9.0])}")
+    report = gradcheck([f"{write(tmp_path, text)}:Scale"])
+    assert not report.passed
+    assert all(told in check.note for check in report.checks)
+
+
+def test_a_gradient_of_nothing_does_not_pass(tmp_path):
+    text = SCALE.replace("NAME", "_w").replace("FUNCTION", "x ** 3").replace("DERIVATIVE", "3 * self.x ** 2")
+    text = text.replace("GRADS", "self.grads = {'w': np.array([9.0])}")
+    report = gradcheck([f"{write(tmp_path, text)}:Scale"])
+    assert {check.note for check in report.checks} == {
+        "grads has 'w', but the layer has nothing of that name; a parameter is an array of floats"
+    }
+
+
+@pytest.mark.parametrize("place", ["w = np.array([1.5])", "__slots__ = ('grads', 'w', 'x', 'cached')"])
+def test_a_parameter_of_the_class_or_in_a_slot_is_not_forgotten(tmp_path, place):
+    text = SCALE.replace("NAME", "w").replace("FUNCTION", "x ** 3").replace("DERIVATIVE", "3 * self.x ** 2")
+    if "slots" not in place:
+        text = text.replace("self.grads, self.w = {}, np.array([1.5])", "self.grads = {}")
+    text = text.replace("class Scale:\n", f"class Scale:\n    {place}\n").replace("GRADS", "pass")
+    report = gradcheck([f"{write(tmp_path, text)}:Scale"])
+    wrong = {(check.parameter, check.note) for check in report.checks if check.verdict == "wrong"}
+    assert wrong == {("w", "is missing, expected (1,)")}
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["def train(self, data, labels): pass\n    def eval(self, data): pass", "weight = property(lambda self: 1 / 0)"],
+)
+def test_a_class_that_is_no_layer_in_all_it_has_is_checked_all_the_same(tmp_path, line):
+    text = TANH.format("np.tanh(x)", BACK).replace("class A:", f"class A:\n    {line}")
+    report = gradcheck([f"{write(tmp_path, text)}:A"])
+    assert report.checks

@@ -6,6 +6,7 @@ import pytest
 
 from cnnlab.errors import PictureError
 from cnnlab.imaging.batch import find_sources
+from cnnlab.imaging.parsing import parse_kernel
 
 
 def test_what_systems_leave_in_a_folder_is_no_picture(own_world: Path) -> None:
@@ -36,3 +37,11 @@ def test_a_folder_of_many_outputs_is_not_compared_name_by_name(
     monkeypatch.undo()
     assert (len(sources.paths), len(sources.skipped)) == (100, 100)
     assert comparisons < 1000  # a list of 100 searched for 200 names: 15,000
+
+
+def test_outputs_of_a_kernel_with_a_name_of_its_own_are_no_pictures(own_world: Path) -> None:
+    for name in ("a.png", "a-soft.png", "a-soft-2.png", "b-soft.png"):
+        Path(name).touch()
+    kernels = [parse_kernel("soft=gaussian")]
+    assert find_sources(["."], kernels).paths == (Path("a.png"), Path("b-soft.png"))
+    assert len(find_sources(["."]).paths) == 4

@@ -112,7 +112,7 @@ def test_inline_matrices(text: str, rows: list[list[float]]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["1 2; 3", ";", "1;;2", "a b; c d", "nan 1", "inf 1", "1e400 1", "1/0 1", "1 true", "2e9 1"]
+    "text", ["1 2; 3", ";", "1;;2", "1,,2", "a b; c d", "nan 1", "inf 1", "1e400 1", "1/0 1", "1 true", "2e9 1"]
 )
 def test_no_matrices(text: str) -> None:
     with pytest.raises(UsageError):

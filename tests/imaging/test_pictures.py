@@ -239,10 +239,9 @@ def test_a_hostile_name_is_shown_escaped(tmp_path: Path) -> None:
     assert "\\x1b[31mred.png" in caught.value.message
 
 
-def test_a_progressive_jpeg_of_a_thousand_scans_is_not_decoded(tmp_path):
-    buffer = io.BytesIO()
-    Image.new("RGB", (400, 300)).save(buffer, "JPEG", progressive=True)
-    content = buffer.getvalue()
+@pytest.mark.parametrize("progressive", [True, False])
+def test_a_jpeg_of_a_thousand_scans_is_not_decoded(tmp_path, progressive):
+    content = encoded(Image.new("RGB", (400, 300)), "JPEG", progressive=progressive)
     last = content.rfind(b"\xff\xda")
     good, bad = tmp_path / "good.jpg", tmp_path / "bad.jpg"
     good.write_bytes(content + b"\xff\xda" * 1000)  # behind the end, as in a photo with a film
@@ -250,3 +249,14 @@ def test_a_progressive_jpeg_of_a_thousand_scans_is_not_decoded(tmp_path):
     assert read_picture(good).pixels.shape == (300, 400, 3)
     with pytest.raises(PictureError, match="more than 100 scans"):
         read_picture(bad)
+
+
+def test_gray_of_twelve_bits_is_refused_instead_of_being_almost_black(tmp_path):
+    tags = {256: 8, 257: 4, 258: 12, 259: 1, 262: 1, 273: 8, 277: 1, 278: 4, 279: 48}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    path = tmp_path / "deep.tif"
+    path.write_bytes(
+        b"II*\0" + struct.pack("<I", 56) + bytes(48) + struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0)
+    )
+    with pytest.raises(PictureError, match="received gray of 12 bits"):
+        read_picture(path)

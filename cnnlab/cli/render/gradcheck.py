@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from cnnlab.gradient_check import BugCheck, Check, Explanation, Report
 from cnnlab.text import printable
 
 _HANGING = 2
+_WHOLE_NAME = 20
+"""Cells of a layer's name that leave room for the figures beside it on 80 columns."""
 _STYLES = {"ok": "green", "kink": "yellow", "wrong": "bold red"}
 
 
@@ -47,18 +49,21 @@ def render_report(report: Report, *, verbose: bool) -> list[RenderableType]:
     return parts
 
 
-def _table(*headings: str, title: str | None = None) -> Table:
+def _table(*headings: str, title: str | None = None, layers: Iterable[str] = ()) -> Table:
+    """An empty table; of `layers` the names are kept whole unless one of them leaves too little room beside it."""
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    short = max(map(cell_len, layers), default=0) <= _WHOLE_NAME
     for heading in headings:
         number = heading in ("cases", "differences", "autograd")
-        whole = number or heading in ("layer", "planted mistake")
+        whole = number or heading == "planted mistake" or (heading == "layer" and short)
         table.add_column(heading, justify="right" if number else "left", no_wrap=whole, overflow="fold")
     return table
 
 
 def _summary(checks: list[Check]) -> Table:
     """One row for each layer and parameter: the worst of its cases."""
-    table = _table("layer", "gradient by", "cases", "differences", "autograd", "verdict")
+    layers = [check.layer for check in checks]
+    table = _table("layer", "gradient by", "cases", "differences", "autograd", "verdict", layers=layers)
     for layer, of_layer in groupby(checks, key=lambda check: check.layer):
         by_parameter: dict[str, list[Check]] = {}
         for check in of_layer:
@@ -87,7 +92,7 @@ def _checks(checks: list[Check], *, all_wrong: bool = False) -> Table:
     by_autograd = any(check.max_rel_error_autograd is not None for check in checks)
     last, title = ("worst at", "wrong") if all_wrong else ("verdict", None)
     columns = ("layer", "case", "gradient by", "differences", *("autograd",) * by_autograd, last)
-    table, before = _table(*columns, title=title), ("", "")
+    table, before = _table(*columns, title=title, layers=[check.layer for check in checks]), ("", "")
     for check in checks:
         here = (printable(check.layer), printable(check.case))
         worst = check.worst_index if check.verdict == "wrong" else None
