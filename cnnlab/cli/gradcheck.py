@@ -50,9 +50,11 @@ def gradcheck(
     from cnnlab.gradient_check import gradcheck as check
 
     output = Output(json=json, quiet=quiet, verbose=verbose)
-    explanations = explain_layers(layers or []) if explain else []
+    explanations = explain_layers(layers or [], inject_bug) if explain and not (arch and not layers) else []
     for explanation in explanations:
         output.say(render_explanation(explanation))
+    if explain and not explanations:
+        output.note("--explain is for cnnlab's own layers, such as cnnlab gradcheck Conv2d --explain")
     # A person's own layer may print; with --json stdout is for the document alone.
     with watching(output) as tell, redirect_stdout(sys.stderr) if json else nullcontext():
         report = check(layers or [], arch=arch, inject_bug=inject_bug, seed=seed, trust_code=trust_code, tell=tell)

@@ -102,12 +102,14 @@ def _walk(root: Path, layout: Layout) -> Iterator[tuple[os.DirEntry[str], list[s
                     layout.add_folder(steps)
                     if steps[0] in PARTS:
                         pending.append((entry.path, steps))
-                elif not (
-                    is_file(Path(entry.path)) if entry.is_symlink() else entry.is_file()
-                ):  # a link to a folder, to nothing or to itself, a pipe
+                elif not _is_file(entry):  # a link to a folder, to nothing or to itself, a pipe
                     layout.links.append("/".join(steps))
                 else:
                     yield entry, steps
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    return is_file(Path(entry.path)) if entry.is_symlink() else entry.is_file()
 
 
 def _check(root: Path, layout: Layout) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from cnnlab import backprop
 from cnnlab.backprop import Array
+from cnnlab.gradient_check.bugs import BUGS
 from cnnlab.gradient_check.check import known_layers
 from cnnlab.gradient_check.subject import LossAtTarget, Subject
 from cnnlab.models.registry import is_user_file
@@ -63,12 +64,14 @@ class Explanation:
         }
 
 
-def explain(layers: Sequence[str]) -> list[Explanation]:
-    """Explain the layers named, or all where none is; a user's own (`FILE.py:Class`) is passed over.
+def explain(layers: Sequence[str], inject_bug: str | None = None) -> list[Explanation]:
+    """Explain the layers named, or that of a known mistake, or all; a user's own (`FILE.py:Class`) is passed over.
 
     Raises:
         UsageError: there is no such layer.
     """
+    if not layers and inject_bug in BUGS:
+        layers = [BUGS[inject_bug].layer]
     named = [name for name in layers if not is_user_file(parse_spec(name).name)]
     return [_explain(name) for name in known_layers(named)] if named or not layers else []
 

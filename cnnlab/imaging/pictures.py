@@ -167,6 +167,7 @@ def _decoded(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> Iterator[tup
         try:
             image, format_name = _header(file, max_pixels, name)
             _check_header(image, name)
+            _scale_transparency(image)
             more_frames = getattr(image, "is_animated", False)  # of pages, too; Pillow turns copies into single ones
             image.load()
             upright = _upright(image)
@@ -320,6 +321,13 @@ def _check_header(image: Any, name: str) -> None:
         raise _lossy(name, f"gray of {_bits(image)} bits")
     if not gray16 and _bits(image) > 8:
         raise _lossy(name, f"{_bits(image)} bits a channel")
+
+
+def _scale_transparency(image: Any) -> None:
+    """Bring a PNG's transparent level to the scale of its gray levels: Pillow stretches those of 2 and 4 bits alone."""
+    level = image.info.get("transparency")
+    if image.format == "PNG" and isinstance(level, int) and image.tile:
+        image.info["transparency"] = level * {"L;2": 85, "L;4": 17}.get(str(image.tile[0].args), 1)
 
 
 def _bits(image: Any) -> int:

@@ -80,6 +80,16 @@ def test_all_planted_bugs_are_caught(cli):
     assert ended.err == ""
 
 
+def test_what_is_explained_is_what_was_meant(cli, own_world):
+    (own_world / "mine.py").write_text(WRONG, encoding="utf-8")
+    planted = cli("gradcheck", "--inject-bug", "relu-sign", "--explain", "--json")
+    assert [one["layer"] for one in planted.json["explanations"]] == ["ReLU"]
+    for arguments in (("mine.py:Tanh",), ("--arch", "mlp:depth=1,width=3")):
+        ended = cli("gradcheck", *arguments, "--explain", "--json")
+        assert ended.json["explanations"] == []
+        assert "--explain is for cnnlab's own layers" in ended.err
+
+
 def test_a_bug_that_passes_is_a_bug_in_cnnlab(cli, monkeypatch):
     from cnnlab.gradient_check import planting
     from cnnlab.gradient_check.bugs import Bug

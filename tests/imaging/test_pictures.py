@@ -260,3 +260,24 @@ def test_gray_of_twelve_bits_is_refused_instead_of_being_almost_black(tmp_path):
     )
     with pytest.raises(PictureError, match="received gray of 12 bits"):
         read_picture(path)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_transparent_level_of_gray_becomes_alpha(tmp_path, bits):
+    """Eight pixels, the first of the transparent level, the highest; the others of level 0."""
+    highest = 2**bits - 1
+    row = (highest << 7 * bits).to_bytes(bits, "big")  # 8 pixels in so many bytes
+    header = struct.pack(">IIBBBBB", 8, 1, bits, 0, 0, 0, 0)
+    path = tmp_path / "gray.png"
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + png_chunk(b"IHDR", header)
+        + png_chunk(b"tRNS", struct.pack(">H", highest))
+        + png_chunk(b"IDAT", zlib.compress(b"\0" + row))
+        + png_chunk(b"IEND", b"")
+    )
+    picture = read_picture(path)
+    assert picture.pixels[0, :, 0].tolist() == [255, *[0] * 7]
+    assert picture.alpha is not None
+    assert picture.alpha.tolist() == [[0, *[255] * 7]]
+    assert read_rgb_or_gray(path)[0, 1:, 0].tolist() == [0] * 7
