@@ -168,6 +168,12 @@ def train(
                 f"{unfit[0]} does not go with --resume: a run goes on as it was begun", hint="Leave it out"
             )
         return _resume(resume, settings, output, trust_code=trust_code, threads=threads)
+    modes = {"--print-recipe": print_recipe, "--dry-run": dry_run, "--check": check}
+    asked_for = [flag for flag, was_given in modes.items() if was_given]
+    if len(asked_for) > 1:
+        raise UsageError(f"{asked_for[0]} and {asked_for[1]} do not go together", hint="Ask for one at a time")
+    if check and init_from is not None:
+        raise UsageError("--check looks at new weights, not at those of --init-from", hint="Leave one of them out")
     spec = parse_spec(arch) if arch is not None else None if recipe else parse_spec("cnn")
     resolved = load.resolve(arch=spec, recipe=recipe, settings=assignments or (), flags=flags, trust_code=trust_code)
     if print_recipe:

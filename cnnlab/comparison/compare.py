@@ -11,7 +11,7 @@ from typing import Any
 from cnnlab.comparison.contestants import Entry, enter
 from cnnlab.comparison.events import CompareFinished, CompareStarted, Tell, tell_nobody
 from cnnlab.comparison.files import write_files
-from cnnlab.comparison.plan import Options, Plan, make_plan, require_same_plan
+from cnnlab.comparison.plan import Options, Plan, make_plan, require_repeatable, require_same_plan
 from cnnlab.comparison.result import Comparison
 from cnnlab.comparison.reuse import FinishedRuns
 from cnnlab.comparison.tested import Contestant
@@ -20,7 +20,8 @@ from cnnlab.comparison.trainings import Trainings
 from cnnlab.data import DataSet
 from cnnlab.errors import MachineError, UsageError
 from cnnlab.files import remove_temporaries, writing
-from cnnlab.text import printable, typed
+from cnnlab.text import counted, printable, typed
+from cnnlab.training.going_on import environment_of
 from cnnlab.training.lock import only_process
 from cnnlab.training.prepare import load_data, real_command
 from cnnlab.training.run_folder import read_json, safe_name, write_json
@@ -48,6 +49,8 @@ def compare(specs: Sequence[str], options: Options, settings: Settings, tell: Te
         specs, settings=options.assignments, flags=options.flags, out=settings.out, trust_code=options.trust_code
     )
     data = _load(entries, settings, tell)
+    if options.seeds > 1:
+        require_repeatable(entries, settings.engine)
     plan = make_plan(entries, data, options)
     with _folder(settings) as folder:
         _keep_plan(folder, plan.document(data, options, settings))
@@ -172,6 +175,9 @@ def _remarks(plan: Plan) -> list[str]:
         own = entry.recipe.train.epochs
         if entry.run is not None and own != plan.epochs:
             remarks.append(f"{entry.name} is a run of {own} epochs; the comparison has {plan.epochs}: no equal budget")
+        start = environment_of(entry.run).get("init_from") if entry.run is not None else None
+        if start is not None:
+            remarks.append(f"{entry.name} began from the weights of {printable(start.get('run'))}, not from scratch")
         if entry.seed is not None and entry.seed != plan.seeds[0]:
             remarks.append(f"{entry.name} has seeds of its own, from {entry.seed} on; its split is that of the others")
     if len(plan.entries) > 2:
@@ -182,13 +188,16 @@ def _remarks(plan: Plan) -> list[str]:
 
 def _the_same_nets(contestants: Sequence[Contestant]) -> list[str]:
     """Two names may mean the same recipe and seeds: what is compared then is nothing."""
-    first: dict[tuple[Path, ...], str] = {}
+    first: dict[Path, str] = {}
     remarks = []
     for contestant in contestants:
-        folders = tuple(run.folder.resolve() for run in contestant.runs)
-        if folders in first:
-            remarks.append(f"{contestant.name} is {first[folders]} again: the same trained net under another name")
-        first.setdefault(folders, contestant.name)
+        folders = [run.folder.resolve() for run in contestant.runs]
+        again = [first[folder] for folder in folders if folder in first]
+        if again:
+            part = "" if len(again) == len(folders) else f" with {len(again)} of {counted(len(folders), 'seed')}"
+            remarks.append(f"{contestant.name} is {again[0]} again{part}: the same trained net under another name")
+        for folder in folders:
+            first.setdefault(folder, contestant.name)
     return remarks
 
 

@@ -15,6 +15,7 @@ from cnnlab.recipe.load import digest
 from cnnlab.recipe.schema import Recipe
 from cnnlab.recipe.spec import Scalar
 from cnnlab.text import printable
+from cnnlab.training.going_on import environment_of
 from cnnlab.training.run_folder import LONGEST_NAME, safe_name
 from cnnlab.training.settings import Settings
 
@@ -109,6 +110,27 @@ def make_plan(entries: list[Entry], data: DataSet, options: Options) -> Plan:
             runs.append(PlannedRun(index, seed, recipe, _folder_name(index + 1, entry.name, recipe.seed), given))
     costs = _costs(entries, shape, classes, options.match)
     return Plan(tuple(entries), costs, seeds, epochs, tuple(runs))
+
+
+def require_repeatable(entries: list[Entry], engine: str) -> None:
+    """Refuse further seeds of a run that they would not repeat.
+
+    Raises:
+        UsageError: it began from another run's weights, or was trained by the other engine.
+    """
+    for entry in entries:
+        environment = environment_of(entry.run) if entry.run is not None else {}
+        if environment.get("init_from") is not None:
+            raise UsageError(
+                f"{entry.name} began from the weights of another run; its further seeds would begin from scratch",
+                hint="Compare it with one seed, or name its recipe instead of the run",
+            )
+        own = environment.get("engine", engine)
+        if own != engine:
+            raise UsageError(
+                f"{entry.name} was trained by the engine {printable(own)}; its further seeds would be by {engine}",
+                hint=f"Add --engine {printable(own)}, or compare it with one seed",
+            )
 
 
 def _folder_name(number: int, contestant: str, seed: int) -> str:

@@ -39,7 +39,7 @@ def build(options: UserOptions, in_channels: int, num_classes: int, image_size: 
         ) from None
     try:
         net = cls(**arguments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(
             f"{printable(options.arch)} cannot be made: {type(error).__name__}: {printable(error)}",
             hint="The class is called with in_channels, num_classes, image_size and the options of the spec",

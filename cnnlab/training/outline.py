@@ -147,7 +147,7 @@ def _count(recipe: Recipe, input_shape: tuple[int, int, int], classes: int) -> L
     up_to(recipe.train.freeze_up_to, list(net.named_parameters()))
     try:
         return layer_table(net, input_shape)
-    except RuntimeError as error:
+    except (RuntimeError, SystemExit) as error:  # a user's own may call exit
         problem = printable(str(error).split("\n")[0])
         raise UsageError(
             f"{printable(recipe.model.arch)} does not take an input of {channels}x{height}x{width}: {problem}"

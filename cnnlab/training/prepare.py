@@ -166,7 +166,7 @@ def build_net(recipe: Recipe, input_shape: tuple[int, int, int], classes: int) -
     net.eval()
     try:
         outputs = net(torch.zeros((2, channels, height, width)))
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a user's own may call exit
         raise UsageError(
             f"{printable(recipe.model.arch)} fails on images of {channels}x{height}x{width}: "
             f"{type(error).__name__}: {printable(error)}"

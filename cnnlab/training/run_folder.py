@@ -245,11 +245,9 @@ def _rename_to_free_name(begun: Path, stem: str, *, only: bool) -> Path:
             else:
                 return _kept(path, begun)
         if only:
-            go_on = (
-                ""
-                if is_file(RunFolder(path).result)
-                else f", or go on with it: cnnlab train --resume {printable(path)}"
-            )
+            there = RunFolder(path)
+            unfinished = is_file(there.recipe) and not is_file(there.result)
+            go_on = f", or go on with it: cnnlab train --resume {printable(path)}" if unfinished else ""
             raise UsageError(
                 f"{printable(path)} exists already; a run folder is never shared", hint=f"Choose another --name{go_on}"
             )

@@ -236,6 +236,10 @@ class Same(Net):
     def forward(self, x): return x
 class Idle(Net):
     def forward(self, x): return torch.zeros(len(x), 10)
+class Ending(Net):
+    def forward(self, x): raise SystemExit(0)
+class Ended(Net):
+    def __init__(self, **sizes): raise SystemExit("bye")
 class Unfit(Net):
     def forward(self, x): return self.fc(x)
 class Other(Net):
@@ -250,12 +254,15 @@ class Empty(torch.nn.Flatten):
     [
         *((name, how, message) for how in ("--dry-run", "--no-test") for name, message in (
             ("Bare", "cannot be made: TypeError"),
+            ("Ended", "cannot be made: SystemExit: bye"),
             ("Same", "are no tensor that depends on its parameters"),
             ("Idle", "are no tensor that depends on its parameters"),
             ("Other", "gives (7,) outputs for a picture; the data have 10 classes"),
             ("Empty", "has no parameters to train"),
         )),
         ("Unfit", "--dry-run", "does not take an input of 1x8x8"),
+        ("Ending", "--dry-run", "does not take an input of 1x8x8"),
+        ("Ending", "--no-test", "fails on images of 1x8x8: SystemExit"),
         ("Unfit", "--no-test", "fails on images of 1x8x8: RuntimeError"),
         ("Idle", "--dry-run --input 1x8x8", "the outputs of the net do not depend on its parameters"),
     ],
@@ -265,6 +272,20 @@ def test_a_users_net_that_cannot_be_trained_is_told(cli, name, how, message):
     ended = cli("train", "--arch", f"net.py:{name}", "--data", "digits", *how.split())
     assert ended.code == 2
     assert message in " ".join(ended.err.split())
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("--check", "--dry-run"), "--dry-run and --check do not go together"),
+        (("--dry-run", "--print-recipe"), "--print-recipe and --dry-run do not go together"),
+        (("--check", "--init-from", "last"), "--check looks at new weights"),
+    ],
+)
+def test_flags_of_which_one_would_be_ignored_are_refused(cli, flags, told):
+    ended = cli("train", *SMALL, *flags)
+    assert ended.code == 2
+    assert told in ended.err
 
 
 def test_a_dry_run_refuses_a_batch_larger_than_the_data(cli):

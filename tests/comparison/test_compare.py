@@ -5,6 +5,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -237,6 +238,28 @@ def test_the_same_recipe_and_seed_under_two_labels_is_trained_once(own_world):
         == "no difference between x and y is shown: of 360 test images they get the very same ones right"
     )
     assert "y is x again: the same trained net under another name" in comparison.notices
+
+
+def test_seeds_that_two_names_share_in_part_are_told():
+    def contestant(name, *folders):
+        return SimpleNamespace(name=name, runs=[SimpleNamespace(folder=Path(folder)) for folder in folders])
+
+    assert core._the_same_nets([contestant("x", "0", "1"), contestant("y", "1", "2"), contestant("z", "3", "4")]) == [
+        "y is x again with 1 of 2 seeds: the same trained net under another name"
+    ]
+
+
+def test_what_a_run_began_from_is_told_and_further_seeds_of_it_are_refused(own_world):
+    options = {"arch": "mlp:depth=1,width=8", **SMALL}
+    cnnlab.train(**options, name="a")
+    cnnlab.train(**options, name="b", init_from="a")
+    cnnlab.train(**options, name="n", engine="numpy")
+    comparison, _ = compared("b=runs/b", "mlp:depth=1,width=8")
+    assert any(notice.startswith("b began from the weights of") for notice in comparison.notices)
+    with pytest.raises(UsageError, match="b began from the weights of another run"):
+        compared("b=runs/b", "mlp:depth=1,width=8", seeds=2)
+    with pytest.raises(UsageError, match="n was trained by the engine numpy"):
+        compared("n=runs/n", "mlp:depth=1,width=8", seeds=2)
 
 
 def test_a_run_that_is_not_finished_goes_on(own_world):
