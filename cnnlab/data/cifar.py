@@ -52,7 +52,7 @@ BATCHES = {
 _SIDE = 32
 _MAX_MEMO = 1 << 20
 _MAX_OPCODES = 1 << 20
-"""Of one file; real ones have up to a quarter of that."""
+"""Of one file; CIFAR-100 has some for each of 50,000 labels, coarse labels and names."""
 _MAX_NUMBER = 1 << 31
 """Longer numbers could be made to collide as keys of a dict, which then takes the square of their count to fill."""
 _LIMITS = {"TUPLE": 8, "GET": 64}

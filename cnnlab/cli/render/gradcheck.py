@@ -97,7 +97,7 @@ def _checks(checks: list[Check], *, all_wrong: bool = False) -> Table:
         here = (printable(check.layer), printable(check.case))
         worst = check.worst_index if check.verdict == "wrong" else None
         where = "" if worst is None else f"[{','.join(map(str, worst))}]"
-        words = ("" if all_wrong else check.verdict, where if all_wrong or not where else f"at {where}")
+        verdict = where if all_wrong else f"{check.verdict} at {where}" if where else check.verdict
         note = f" ({printable(check.note)})" if check.note else ""
         table.add_row(
             Text("" if here[0] == before[0] else here[0]),
@@ -105,7 +105,7 @@ def _checks(checks: list[Check], *, all_wrong: bool = False) -> Table:
             Text(printable(check.parameter)),
             _error(check.max_rel_error_fd),
             *(_error(check.max_rel_error_autograd),) * by_autograd,
-            Text(" ".join(filter(None, words)) + note, _STYLES[check.verdict]),
+            Text(f"{verdict}{note}", _STYLES[check.verdict]),
         )
         before = here
     return table
