@@ -1,9 +1,9 @@
 """The time-to-accuracy net: whitened patches, three groups of convolution and pooling (Jordan 2024, airbench94)."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cnnlab.models.convolutions import PooledConv, SmallMapConv, WinogradPooledConv
 from cnnlab.models.layers import activation, initialise, output_activation, require_size, sequential
 from cnnlab.models.options import FastOptions
 from cnnlab.models.whitening import Whitening
@@ -30,20 +30,6 @@ class Scale(nn.Module):
         return f"{self.factor:.4g}"
 
 
-class PooledConv(nn.Conv2d):
-    """A 3×3 convolution, padded by 1, that 2×2 pooling follows: maps of an odd side lose their last row or column.
-
-    Pooling would drop them (of 7×7 it sees 6×6), so they are not computed: a quarter of the multiply-adds at 7×7.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, out, H − H mod 2, W − W mod 2)."""
-        odd_height, odd_width = x.shape[-2] % 2, x.shape[-1] % 2
-        if not odd_height and not odd_width:
-            return super().forward(x)
-        return F.conv2d(F.pad(x, (1, 1 - odd_width, 1, 1 - odd_height)), self.weight, self.bias)
-
-
 def build(options: FastOptions, in_channels: int, num_classes: int, image_size: tuple[int, int]) -> nn.Sequential:
     """Whitening, three groups of conv-pool-norm-act-conv-norm-act, pooling, linear: (N, C, H, W) to (N, num_classes).
 
@@ -63,8 +49,7 @@ def build(options: FastOptions, in_channels: int, num_classes: int, image_size: 
         for position in (1, 2):
             name = f"{group}_{position}"
             pooled = position == 1 and min(height, width) >= 2
-            # Of the first group's large maps one row is little, and a padded copy of them dear.
-            kind = PooledConv if pooled and group > 1 and options.skip_unpooled else nn.Conv2d
+            kind = _kind(group, pooled, options)
             layers[f"conv{name}"] = kind(channels, out_channels, 3, padding=1, bias=False)
             if pooled:
                 layers[f"pool{group}"] = nn.MaxPool2d(2)
@@ -83,6 +68,14 @@ def build(options: FastOptions, in_channels: int, num_classes: int, image_size: 
     else:
         initialise(net, options.init, options.activation)
     return net
+
+
+def _kind(group: int, pooled: bool, options: FastOptions) -> type[nn.Conv2d]:
+    """How a convolution is computed."""
+    if group == 3 and options.skip_products and (not pooled or options.skip_unpooled):
+        return WinogradPooledConv if pooled else SmallMapConv
+    # Of the first group's large maps one row is little, and a padded copy of them dear.
+    return PooledConv if pooled and group > 1 and options.skip_unpooled else nn.Conv2d
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:

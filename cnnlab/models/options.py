@@ -111,6 +111,9 @@ class FastOptions(OwnOptions):
     """Channels of the third group, as a multiple of `width`."""
     skip_unpooled: bool = True
     """Leave out the last row and column of an odd map where pooling drops them: same outputs, less to compute."""
+    skip_products: bool = True
+    """In bf16 on a CPU, compute the third group with fewer products: its first convolution by Winograd's F(2×2, 3×3)
+    (with `skip_unpooled`), its second without those with padding."""
     whiten_bias_epochs: Annotated[int, Field(ge=0, le=1_000_000)] = 3
     """Epochs in which the biases of the whitening layer are trained; its kernels never are."""
 

@@ -243,6 +243,17 @@ def test_fast_computes_less_by_what_pooling_drops():
     assert [row.receptive_field for row in whole.layers] == [row.receptive_field for row in spared.layers]
 
 
+def test_fast_skips_products_in_bf16_alone():
+    images = torch.randn(8, 3, 32, 32)
+    plain, spared = net_of("fast", width=48, skip_products=False), net_of("fast", width=48)
+    spared.load_state_dict(plain.state_dict())
+    assert torch.equal(plain(images), spared(images))
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = [net(images).float() for net in (plain, spared)]
+    assert not torch.equal(*outputs)
+    assert (outputs[0] - outputs[1]).norm() < 0.03 * outputs[0].norm()
+
+
 def test_fast_scales_its_outputs_down():
     net = net_of("fast").eval()
     images = torch.randn(2, 3, 32, 32)
