@@ -1,7 +1,5 @@
 """`cnnlab gradcheck`: the hand-derived gradients, proved."""
 
-import sys
-from contextlib import nullcontext, redirect_stdout
 from typing import Annotated
 
 import typer
@@ -55,8 +53,7 @@ def gradcheck(
         output.say(render_explanation(explanation))
     if explain and not explanations:
         output.note("--explain is for cnnlab's own layers, such as cnnlab gradcheck Conv2d --explain")
-    # A person's own layer may print; with --json stdout is for the document alone.
-    with watching(output) as tell, redirect_stdout(sys.stderr) if json else nullcontext():
+    with watching(output) as tell, output.divert():
         report = check(layers or [], arch=arch, inject_bug=inject_bug, seed=seed, trust_code=trust_code, tell=tell)
     output.say(*render_report(report, verbose=verbose))
     document = report.document()

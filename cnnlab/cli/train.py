@@ -200,7 +200,8 @@ def _train(recipe: "Recipe", settings: "Settings", init_from: str | None, output
     with TrainView(output) as view, stop_kindly(view.show) as tell:
         from cnnlab.training.loop import train
 
-        output.result(train(recipe, settings, tell).result)
+        finished = train(recipe, settings, tell)
+    output.result(finished.result)
 
 
 def _resume(run: str, settings: "Settings", output: "Output", *, trust_code: bool, threads: int | None) -> None:
@@ -212,7 +213,8 @@ def _resume(run: str, settings: "Settings", output: "Output", *, trust_code: boo
     with TrainView(output) as view, stop_kindly(view.show) as tell:
         from cnnlab.training.loop import resume
 
-        output.result(resume(path, settings, tell, trust_code=trust_code, threads=threads).result)
+        finished = resume(path, settings, tell, trust_code=trust_code, threads=threads)
+    output.result(finished.result)
 
 
 def _check(recipe: "Recipe", settings: "Settings", output: "Output") -> None:

@@ -26,6 +26,34 @@ def test_json_is_one_document_and_the_talk_is_elsewhere(cli):
     assert ended.json == json.loads((Path(ended.json["run"]) / "result.json").read_text())
 
 
+def test_what_a_users_own_net_prints_is_kept_out_of_the_document(cli):
+    Path("net.py").write_text(
+        """print("loaded")
+import torch
+class Net(torch.nn.Sequential):
+    def __init__(self, in_channels, num_classes, image_size):
+        print("made")
+        super().__init__(torch.nn.Flatten(), torch.nn.Linear(in_channels * image_size ** 2, num_classes))
+    def forward(self, x):
+        print("asked")
+        return super().forward(x)
+"""
+    )
+    Image.new("L", (8, 8)).save("a.png")
+    own = ("net.py:Net", "--data", "digits", "--epochs", "1", "--threads", "1")
+    for command in (
+        ("train", "--arch", *own, "--name", "own"),
+        ("train", "--arch", "net.py:Net", "--data", "digits", "--dry-run"),
+        ("train", "--arch", "net.py:Net", "--data", "digits", "--check"),
+        ("evaluate", "runs/own", "--trust-code"),
+        ("evaluate", "runs/own", "a.png", "--trust-code"),
+        ("compare", *own, "mlp:depth=1,width=4"),
+    ):
+        ended = cli(*command, "--json")
+        assert (ended.code, type(ended.json)) == (0, dict)
+        assert "made" in ended.err
+
+
 def test_plain_lines_without_a_terminal_fit_80_columns(cli):
     ended = cli("train", *SMALL)
     assert ended.code == 0

@@ -48,6 +48,7 @@ class CompareView:
 
     def __init__(self, output: Output) -> None:
         self.output = output
+        self._diverted = output.divert()
         self.folder: Path | None = None
         self.started: CompareStarted | None = None
         self.standings: dict[str, _Standing] = {}
@@ -61,12 +62,14 @@ class CompareView:
         self.whole: Any = None
 
     def __enter__(self) -> "CompareView":
+        self._diverted.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop_live()
+        self._diverted.__exit__(kind, error, trace)
 
     @property
     def animated(self) -> bool:

@@ -1,5 +1,6 @@
 """The two consoles of a command: results on stdout, talk on stdout too, or on stderr where `--json` owns stdout."""
 
+import contextlib
 import json
 import sys
 from typing import Any
@@ -56,6 +57,10 @@ class Output:
         """Whether the terminal is wide enough for every cell on one line; with `wrapped`, for every word whole."""
         needed = self.talk.measure(table, options=self.talk.options.update(width=_UNBOUNDED))
         return (needed.minimum if wrapped else needed.maximum) <= self.talk.width
+
+    def divert(self) -> contextlib.AbstractContextManager[Any]:
+        """Where a person's own code runs: with `--json`, what it prints goes to stderr, stdout is the document's."""
+        return contextlib.redirect_stdout(sys.stderr) if self.json else contextlib.nullcontext()
 
     def result(self, document: dict[str, Any]) -> None:
         """With `--json`, print the document; otherwise nothing (the command has rendered it for people)."""

@@ -24,6 +24,7 @@ class TrainView:
 
     def __init__(self, output: Output) -> None:
         self.output = output
+        self._diverted = output.divert()
         self.live: Live | None = None
         self.bar = Progress(
             TextColumn("{task.description}"), BarColumn(bar_width=None), TextColumn("{task.fields[note]}"), expand=True
@@ -36,12 +37,14 @@ class TrainView:
         self.notices: list[str] = []
 
     def __enter__(self) -> "TrainView":
+        self._diverted.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop_live()
+        self._diverted.__exit__(kind, error, trace)
 
     def show(self, event: Event) -> None:
         """Show one event."""
