@@ -181,9 +181,32 @@ def build_net(recipe: Recipe, input_shape: tuple[int, int, int], classes: int) -
             f"the net gives {tuple(outputs.shape[1:])} outputs for a picture; the data have {classes} classes",
             hint="End it with as many units as classes: in a seq, {linear: classes}",
         )
+    _require_savable(net, recipe)
     _require_other_sizes(net, recipe, input_shape)
     net.train()
     return net
+
+
+def _require_savable(net: Any, recipe: Recipe) -> None:
+    """Refuse a user's own net whose state no checkpoint could hold.
+
+    Raises:
+        UsageError: a part of the state is no tensor, or not finite before the first step.
+    """
+    import torch
+
+    for name, value in net.state_dict().items():
+        if not isinstance(value, torch.Tensor):
+            raise UsageError(
+                f"{printable(recipe.model.arch)} has {printable(name)} in its state, which is no tensor: "
+                "a run could not save it",
+                hint="Leave get_extra_state out, or register_buffer a tensor",
+            )
+        if not bool(value.isfinite().all()):
+            raise UsageError(
+                f"{printable(name)} of {printable(recipe.model.arch)} is not finite before the first step",
+                hint="A mask with -inf is no weight: register_buffer(name, mask, persistent=False)",
+            )
 
 
 def _require_other_sizes(net: Any, recipe: Recipe, input_shape: tuple[int, int, int]) -> None:

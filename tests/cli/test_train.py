@@ -272,6 +272,16 @@ class Unfit(Net):
     def forward(self, x): return self.fc(x)
 class Other(Net):
     def forward(self, x): return self.fc(x.flatten(1))[:, :7]
+class Whole(Net):
+    def forward(self, x): return self.fc(x.flatten(1))
+class Counting(Whole):
+    def get_extra_state(self): return {"steps": 1}
+class Masked(Whole):
+    saved = True
+    def __init__(self, **sizes):
+        super().__init__(**sizes)
+        self.register_buffer("mask", torch.full((2, 2), float("-inf")).triu(1), persistent=self.saved)
+class Unsaved(Masked): saved = False
 class Empty(torch.nn.Flatten):
     def __init__(self, in_channels, num_classes, image_size): super().__init__()
 """
@@ -291,6 +301,8 @@ class Empty(torch.nn.Flatten):
         ("Unfit", "--dry-run", "does not take an input of 1x8x8"),
         ("Ending", "--dry-run", "does not take an input of 1x8x8"),
         ("Ending", "--no-test", "fails on images of 1x8x8: SystemExit"),
+        ("Counting", "--no-test", "has _extra_state in its state, which is no tensor"),
+        ("Masked", "--no-test", "mask of net.py:Masked is not finite before the first step"),
         ("Unfit", "--no-test", "fails on images of 1x8x8: RuntimeError"),
         ("Idle", "--dry-run --input 1x8x8", "the outputs of the net do not depend on its parameters"),
     ],
@@ -300,6 +312,11 @@ def test_a_users_net_that_cannot_be_trained_is_told(cli, name, how, message):
     ended = cli("train", "--arch", f"net.py:{name}", "--data", "digits", *how.split())
     assert ended.code == 2
     assert message in " ".join(ended.err.split())
+
+
+def test_a_mask_that_is_not_saved_may_be_infinite(cli):
+    Path("net.py").write_text(NETS_OF_A_USERS_OWN)
+    assert cli("train", "--arch", "net.py:Unsaved", "--data", "digits", "--epochs", "1").code == 0
 
 
 @pytest.mark.parametrize(
