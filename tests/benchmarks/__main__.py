@@ -16,7 +16,7 @@ from pathlib import Path
 
 from measure import Table
 
-PARTS = ("training", "processes", "startup", "engine", "filter", "cost")
+PARTS = ("training", "processes", "startup", "engine", "products", "filter", "cost")
 LONG_PARTS = ("accuracy",)
 VERSIONS = ("cnnlab", "torch", "lightning", "keras", "jax", "tensorflow", "tensorflow-cpu", "timm", "scipy", "pillow",
             "opencv-python-headless")  # fmt: skip
@@ -65,6 +65,10 @@ def _tables(part: str, arguments: argparse.Namespace) -> Iterator[Table]:
         import engine
 
         yield from engine.tables(rounds=rounds, threads=threads)
+    elif part == "products":
+        import products
+
+        yield from products.tables(rounds=rounds, threads=threads)
     elif part == "filter":
         import filter
 
