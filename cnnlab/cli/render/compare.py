@@ -48,7 +48,6 @@ class CompareView:
 
     def __init__(self, output: Output) -> None:
         self.output = output
-        self._diverted = output.divert()
         self.folder: Path | None = None
         self.started: CompareStarted | None = None
         self.standings: dict[str, _Standing] = {}
@@ -62,6 +61,7 @@ class CompareView:
         self.whole: Any = None
 
     def __enter__(self) -> "CompareView":
+        self._diverted = self.output.divert()
         self._diverted.__enter__()
         return self
 

@@ -24,7 +24,6 @@ class TrainView:
 
     def __init__(self, output: Output) -> None:
         self.output = output
-        self._diverted = output.divert()
         self.live: Live | None = None
         self.bar = Progress(
             TextColumn("{task.description}"), BarColumn(bar_width=None), TextColumn("{task.fields[note]}"), expand=True
@@ -37,6 +36,7 @@ class TrainView:
         self.notices: list[str] = []
 
     def __enter__(self) -> "TrainView":
+        self._diverted = self.output.divert()
         self._diverted.__enter__()
         return self
 
