@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 LEAST_WINOGRAD_CHANNELS = 96
-"""Fewer input channels gain less by the products than the transforms cost (64: a loss of a fifth on Zen 5)."""
+"""Fewer input channels gain less by the products than the transforms cost (64 to 192: a sixth more time on Zen 5)."""
 LARGEST_SMALL_MAP = 3
 """Of 3×3, two products in five are with padding; of 5×5, one in four, which gathering the inputs costs as well."""
 TILES_AT_A_TIME = 1000
@@ -24,10 +24,9 @@ class PooledConv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, out, H − H mod 2, W − W mod 2)."""
-        odd_height, odd_width = x.shape[-2] % 2, x.shape[-1] % 2
-        if not odd_height and not odd_width:
+        if x.shape[-2] % 2 == x.shape[-1] % 2 == 0:
             return super().forward(x)
-        return F.conv2d(F.pad(x, (1, 1 - odd_width, 1, 1 - odd_height)), self.weight, self.bias)
+        return F.conv2d(_padded(x), self.weight, self.bias)
 
 
 class WinogradPooledConv(PooledConv):
@@ -37,8 +36,7 @@ class WinogradPooledConv(PooledConv):
         """(N, C, H, W) to (N, out, H − H mod 2, W − W mod 2)."""
         if not _in_bf16_on_cpu(x) or x.shape[1] < LEAST_WINOGRAD_CHANNELS or min(x.shape[-2:]) < 2:
             return super().forward(x)
-        padded = F.pad(x.to(torch.bfloat16), (1, 1 - x.shape[-1] % 2, 1, 1 - x.shape[-2] % 2))
-        result: Tensor = Winograd.apply(padded, self.weight)
+        result: Tensor = Winograd.apply(_padded(x.to(torch.bfloat16)), self.weight)
         return result
 
 
@@ -51,6 +49,11 @@ class SmallMapConv(nn.Conv2d):
             return super().forward(x)
         result: Tensor = WithoutPadding.apply(x.to(torch.bfloat16), self.weight)
         return result
+
+
+def _padded(x: Tensor) -> Tensor:
+    """Zeros around a map; none behind the last row or column of an odd side, which is then not computed."""
+    return F.pad(x, (1, 1 - x.shape[-1] % 2, 1, 1 - x.shape[-2] % 2))
 
 
 def _in_bf16_on_cpu(x: Tensor) -> bool:
@@ -234,9 +237,10 @@ def _place_by_place(maps: Tensor, taps: Tensor) -> Tensor:
     taps = taps.to(maps.dtype).contiguous()
     out = maps.new_empty(count, height, width, taps.shape[-1])
     for row in range(height):
+        above, below = max(0, row - 1), min(height, row + 2)
         for column in range(width):
-            rows, columns = (range(max(0, at - 1), min(side, at + 2)) for at, side in ((row, height), (column, width)))
-            inputs = maps[:, rows.start : rows.stop, columns.start : columns.stop].flatten(1)
-            down, across = (slice(r.start - at + 1, r.stop - at + 1) for r, at in ((rows, row), (columns, column)))
-            out[:, row, column] = inputs @ taps[down, across].flatten(0, 2)
+            left, right = max(0, column - 1), min(width, column + 2)
+            inputs = maps[:, above:below, left:right].flatten(1)
+            its_taps = taps[above - row + 1 : below - row + 1, left - column + 1 : right - column + 1].flatten(0, 2)
+            out[:, row, column] = inputs @ its_taps
     return out.permute(0, 3, 1, 2)

@@ -92,6 +92,12 @@ def test_where_it_saves_nothing_it_is_the_direct_one(kind, side, channels, used)
     assert used == []
 
 
+def test_a_map_with_nothing_to_pool_is_refused_by_torch():
+    layer, images = layer_and_images(WinogradPooledConv, 1)
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(RuntimeError, match="size"):
+        layer(images)
+
+
 def test_other_precisions_take_the_direct_one(used):
     layer, images = layer_and_images(SmallMapConv, 3)
     assert torch.equal(layer(images), F.conv2d(images, layer.weight, padding=1))
