@@ -11,7 +11,7 @@ from pathlib import Path
 from cnnlab.data.cache import listing_key
 from cnnlab.data.dataset import OnProgress, Progress
 from cnnlab.data.decoding import Assembled, assemble, decode, read_bounded
-from cnnlab.data.layout import EXPECTED, PARTS, Layout, check_classes
+from cnnlab.data.layout import PARTS, Layout
 from cnnlab.errors import DataError, MachineError
 from cnnlab.files import is_file
 from cnnlab.imaging.pictures import is_clutter
@@ -53,7 +53,7 @@ def list_folder(root: Path) -> FolderListing:
                 found.append((name, entry.stat()))
     except OSError as error:
         raise MachineError(f"cannot list {printable(error.filename or root)}: {error.strerror}") from error
-    _check(root, layout)
+    layout.check(printable(root))
     return FolderListing(root, files, layout, listing_key(found, looked_at))
 
 
@@ -110,18 +110,6 @@ def _walk(root: Path, layout: Layout) -> Iterator[tuple[os.DirEntry[str], list[s
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
     return is_file(Path(entry.path)) if entry.is_symlink() else entry.is_file()
-
-
-def _check(root: Path, layout: Layout) -> None:
-    if not (layout.classes or layout.other_folders or layout.links):
-        raise DataError(f"{printable(root)} holds no class folders", hint=EXPECTED)
-    try:
-        check_classes(printable(root), layout.classes)
-    except DataError as error:
-        notes = layout.notices()
-        if not notes:
-            raise
-        raise DataError("\n".join([error.message, *notes]), hint=error.hint) from None
 
 
 def _combined(digests: dict[str, bytes]) -> str:

@@ -70,6 +70,19 @@ class Layout:
             )
         return found
 
+    def check(self, where: str) -> None:
+        """Refuse what cannot be trained on, telling what else was found.
+
+        Raises:
+            DataError: nothing at all, or as `check_classes`.
+        """
+        if not (self.classes or self.other_folders or self.links):
+            raise DataError(f"{where} holds no class folders", hint=EXPECTED)
+        try:
+            check_classes(where, self.classes)
+        except DataError as error:
+            raise DataError("\n".join([error.message, *self.notices()]), hint=error.hint) from None
+
 
 @lru_cache(maxsize=4096)
 def class_name(folder: str) -> str:

@@ -36,6 +36,9 @@ def known_layers(names: Sequence[str]) -> list[str]:
     for name in names:
         if name.lower() not in by_lower:
             hint = "Write FILE.py:Class" if name.endswith(".py") else did_you_mean(name, CASES)
+            known, _, options = name.partition(":")
+            if options and known.lower() in by_lower:
+                hint = f"Its cases choose the options; write the name alone: {by_lower[known.lower()]}"
             raise UsageError(f"no layer {printable(name)!r} to check", hint=hint)
     return [by_lower[name.lower()] for name in names] or list(CASES)
 

@@ -11,6 +11,11 @@ from cnnlab.errors import DataError, UsageError
 from cnnlab.models.options import UserOptions
 from cnnlab.text import did_you_mean, printable
 
+_IMPORTS = (
+    "Of a user's own code this file alone is read, and copied into a run: what it imports must be installed, or lie in "
+    "a folder that the environment variable PYTHONPATH names"
+)
+
 
 def build(options: UserOptions, in_channels: int, num_classes: int, image_size: tuple[int, int]) -> nn.Module:
     """`Class(in_channels=…, num_classes=…, image_size=…, **options)`: (N, C, H, W) to (N, num_classes).
@@ -68,7 +73,8 @@ def load_class(file: Path, name: str) -> type:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # a script without a main guard may call exit
         raise DataError(
-            f"{printable(file)} fails when it is run: {type(error).__name__}: {printable(error)}"
+            f"{printable(file)} fails when it is run: {type(error).__name__}: {printable(error)}",
+            hint=_IMPORTS if isinstance(error, ImportError) else None,
         ) from error
     cls = getattr(module, name, None)
     if not isinstance(cls, type):

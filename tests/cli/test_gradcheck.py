@@ -153,6 +153,7 @@ def test_what_a_users_layer_prints_is_not_in_the_document(cli, own_world):
         (("--seed", "-1"), 2, "seed"),
         (("missing.py:Layer",), 2, "no such file"),
         (("missing.py",), 2, "Write FILE.py:Class"),
+        (("linear:in_features=3",), 2, "write the name alone: Linear"),
         (("--arch", "resnett"), 2, "resnet"),
         (("--arch", "torchvision:resnet18"), 2, "the numpy engine has no"),
     ],

@@ -40,6 +40,25 @@ def test_an_archive_equals_its_folder(picture_folder, tmp_path, name, prefix):
     assert packed.notices == ()
 
 
+@pytest.mark.parametrize("prefix", ["", "around/"])
+def test_an_archive_without_the_layout_says_what_it_holds(picture_folder, tmp_path, prefix):
+    file = pack_zip(picture_folder({"cats/a": 2, "dogs/b": 1}), tmp_path / "set.zip", prefix)
+    with pytest.raises(DataError, match=r"no train folder(?s:.*)not used.*cats, dogs") as caught:
+        load(str(file))
+    assert "train/CLASS/pictures" in caught.value.hint
+
+
+def test_a_file_beside_the_outer_folder_does_not_hide_it(picture_folder, tmp_path):
+    root = picture_folder(COUNTS)
+    (tmp_path / "README").write_text("about")
+    file = tmp_path / "set.tar"
+    with tarfile.open(file, "w") as archive:
+        archive.add(tmp_path / "README", "README")
+        archive.add(root, "around")
+    data = load(str(file))
+    assert (len(data.train), data.notices) == (7, ())
+
+
 def test_an_archive_of_macos_has_its_outer_folder_behind_clutter(picture_folder, tmp_path):
     root = picture_folder(COUNTS)
     clutter = tmp_path / "._around"
@@ -159,7 +178,7 @@ def test_a_broken_picture_in_an_archive(picture_folder, tmp_path):
 
 
 def test_an_archive_without_pictures(tmp_path):
-    with pytest.raises(DataError, match="holds no pictures to train on"):
+    with pytest.raises(DataError, match="holds no class folders"):
         load(str(with_member(tmp_path, "readme.txt")))
 
 

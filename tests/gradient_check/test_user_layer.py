@@ -196,6 +196,12 @@ def test_files_that_are_no_layer(tmp_path, text, name, error, told):
         gradcheck([f"{write(tmp_path, text)}:{name}"])
 
 
+def test_a_file_that_lacks_another_is_told_where_to_put_it(tmp_path):
+    with pytest.raises(DataError, match="No module named 'a_neighbour'") as caught:
+        gradcheck([f"{write(tmp_path, 'import a_neighbour')}:A"])
+    assert "PYTHONPATH" in caught.value.hint
+
+
 @pytest.mark.parametrize(
     ("line", "told"),
     [

@@ -35,7 +35,9 @@ class Muon(torch.optim.SGD):
         moving = state["momentum_buffer"]
         before = None if refused is None else (weight.clone(), moving.clone())
         moving.mul_(momentum).add_(gradient)
-        update = orthogonal(gradient.add(moving, alpha=momentum).flatten(1)).view_as(weight)
+        # Kernels lie in memory with the channels last, so this matrix is no copy; its columns may have any order.
+        aligned = gradient.add(moving, alpha=momentum).movedim(1, -1)
+        update = orthogonal(aligned.flatten(1)).view(aligned.shape).movedim(-1, 1)
         weight.mul_(len(weight) ** 0.5 / weight.norm()).sub_(update.to(weight.dtype), alpha=lr)
         if before is not None and refused is not None:  # on the device: the host does not know
             for tensor, kept in zip((weight, moving), before, strict=True):
@@ -46,12 +48,19 @@ def orthogonal(matrix: Tensor) -> Tensor:
     """A matrix with the singular vectors of `matrix` and singular values near 1, by Newton-Schulz iterations.
 
     (m, n) to (m, n), as `backprop.optim.orthogonal`; in bfloat16, which is exact enough, unless `matrix` is float64.
+    Of the iterations X := P X with P = aI + bS + cS², S = X Xᵀ, only S is carried on (S := P S P, since P and S
+    commute) and the product of the P, both m×m: of the large matrices there are two products, not two an iteration.
     """
     a, b, c = NEWTON_SCHULZ
     x = matrix if matrix.dtype == torch.float64 else matrix.bfloat16()
     x = x.T if len(x) > x.shape[1] else x
     x = x / (x.norm() + 1e-7)
-    for _ in range(NEWTON_SCHULZ_STEPS):
-        square = x @ x.T
-        x = torch.addmm(x, torch.addmm(square, square, square, beta=b, alpha=c), x, beta=a)
-    return x.T if len(matrix) > matrix.shape[1] else x
+    square, product = x @ x.T, None
+    for remaining in reversed(range(NEWTON_SCHULZ_STEPS)):
+        factor = torch.addmm(square, square, square, beta=b, alpha=c)
+        factor.diagonal().add_(a)
+        product = factor if product is None else factor @ product
+        if remaining:
+            square = factor @ square @ factor
+    x = product @ x
+    return x.T.contiguous() if len(matrix) > matrix.shape[1] else x

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from cnnlab.backprop.optim import orthogonal as by_hand
 from cnnlab.recipe.schema import OptimSection
 from cnnlab.training.engines.muon import Muon, orthogonal
 from cnnlab.training.engines.torch_optimizer import make_optimizer, update
@@ -31,6 +32,12 @@ def test_an_orthogonal_matrix_keeps_the_singular_vectors(shape):
     core = u.T @ orthogonal(matrix).float() @ v.T  # diagonal, were there no rounding to bfloat16
     assert 0.6 < core.diagonal().min() <= core.diagonal().max() < 1.3
     assert (core - core.diagonal().diag()).abs().max() < 0.05
+
+
+@pytest.mark.parametrize("shape", [(8, 27), (64, 216), (27, 8), (16, 16)])
+def test_both_engines_make_the_same_of_a_matrix(shape):
+    matrix = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    assert orthogonal(matrix).numpy() == pytest.approx(by_hand(matrix.numpy()), rel=1e-12, abs=1e-12)
 
 
 def test_two_steps_equal_the_definition():
