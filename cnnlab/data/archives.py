@@ -39,6 +39,8 @@ _DAMAGED = (
 )
 """What the libraries raise; the last two where a header's number or name is none, which they take as it comes."""
 
+_SAYS_UTF8 = 0x800
+
 Member = tuple[list[str], bytes | None]
 """A member's path as steps from the top, and its bytes; None for a folder."""
 
@@ -133,12 +135,13 @@ def _zip(file: Path) -> Iterator[tuple[str, bytes | None]]:
             raise _too_large(file)
         _check_ratio(file, total, file.stat().st_size)
         for member in archive.infolist():
+            name = _name(member)
             if member.is_dir():
-                yield member.filename, None
+                yield name, None
                 continue
             mode = member.external_attr >> 16
             if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
-                raise _not_plain(file, member.filename)
+                raise _not_plain(file, name)
             if member.file_size > MAX_MEMBER_BYTES:
                 raise _too_large(file)
             # LZMA may ask for a dictionary of 4 GiB, whatever the size.
@@ -146,7 +149,17 @@ def _zip(file: Path) -> Iterator[tuple[str, bytes | None]]:
                 raise NotImplementedError(f"compression method {member.compress_type}")
             _check_ratio(file, member.file_size, member.compress_size)
             with archive.open(member) as opened:
-                yield member.filename, opened.read(MAX_MEMBER_BYTES)
+                yield name, opened.read(MAX_MEMBER_BYTES)
+
+
+def _name(member: zipfile.ZipInfo) -> str:
+    """A member's name: some packers, macOS's among them, write UTF-8 and do not say so; zipfile then takes cp437."""
+    if member.flag_bits & _SAYS_UTF8:
+        return member.filename
+    try:
+        return member.filename.encode("cp437").decode()
+    except UnicodeError:
+        return member.filename
 
 
 class _Bounded(io.RawIOBase):

@@ -48,6 +48,17 @@ def test_an_archive_without_the_layout_says_what_it_holds(picture_folder, tmp_pa
     assert "train/CLASS/pictures" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("encoded", "read"),
+    [("café".encode(), "café"), ("café".encode("cp437"), "café"), ("狗".encode("gbk"), "╣╖")],
+)
+def test_a_zip_that_does_not_say_how_its_names_are_encoded(picture_folder, tmp_path, encoded, read):
+    stand_in = "X" * len(encoded)
+    file = pack_zip(picture_folder({f"train/{stand_in}": 2, "train/b": 2}), tmp_path / "x.zip")
+    file.write_bytes(file.read_bytes().replace(stand_in.encode(), encoded))
+    assert load(str(file)).classes == ("b", read)
+
+
 def test_a_file_beside_the_outer_folder_does_not_hide_it(picture_folder, tmp_path):
     root = picture_folder(COUNTS)
     (tmp_path / "README").write_text("about")
