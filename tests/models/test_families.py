@@ -4,10 +4,11 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from cnnlab.errors import DataError, RecipeError, UsageError
 from cnnlab.models import ARCHITECTURES, build, find
-from cnnlab.models.layers import Dropout, Residual
+from cnnlab.models.layers import GELU, Dropout, Residual
 from cnnlab.models.table import layer_table
 from cnnlab.randomness import generator
 
@@ -42,6 +43,24 @@ def test_the_activation_is_the_one_asked_for(arch, activation):
     kinds = {type(layer).__name__ for layer in net_of(arch, activation=activation).modules()}
     assert names[activation] in kinds
     assert not kinds & (set(names.values()) - {names[activation]})
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(("dtype", "off"), [(torch.bfloat16, 2**-7), (torch.float32, 1e-6), (torch.float64, 1e-12)])
+def test_gelu_is_pytorchs_but_for_the_last_bits(dtype, off, layout):
+    torch.manual_seed(0)
+    x = (3 * torch.randn(5, 8, 6, 4)).to(dtype).to(memory_format=layout).requires_grad_()
+    outputs, expected = GELU()(x), nn.functional.gelu(x)
+    assert outputs.is_contiguous(memory_format=layout)
+    torch.testing.assert_close(outputs, expected, rtol=off, atol=off)
+    delta = torch.randn_like(expected)
+    mine, theirs = (torch.autograd.grad(each, x, delta)[0] for each in (outputs, expected))
+    torch.testing.assert_close(mine, theirs, rtol=2 * off, atol=2 * off)
+
+
+def test_gelu_takes_what_is_no_map():
+    x = torch.randn(4, 3)
+    assert torch.equal(GELU()(x), nn.functional.gelu(x))
 
 
 @pytest.mark.parametrize("depth", [5, 6, 7, 8])
