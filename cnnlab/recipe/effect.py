@@ -18,6 +18,8 @@ def _idle(recipe: Recipe) -> dict[str, str]:
         idle["train.full_scale_from"] = "train.initial_scale is 1, so the images have their full size from the start"
     if train.freeze_up_to is None:
         idle["train.freeze_from"] = "train.freeze_up_to names no layer"
+    if train.rest_up_to is None:
+        idle["train.rest_until"] = "train.rest_up_to names no layer"
     if recipe.data.val_fraction == 0:
         idle["data.split_seed"] = "data.val_fraction is 0, so nothing is kept for validation"
     if augment.flip is False:

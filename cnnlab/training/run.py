@@ -23,7 +23,7 @@ from cnnlab.training.prepare import Prepared
 from cnnlab.training.profiling import OFF, Profile
 from cnnlab.training.run_folder import EpochRow, RunFolder, best_of, write_json
 from cnnlab.training.saving import Midway, Progress, Saver
-from cnnlab.training.schedule import Growth, learning_rate, lookahead_decay, lowest_rate
+from cnnlab.training.schedule import Growth, learning_rate, lookahead_decay, lowest_rate, rests
 from cnnlab.training.summary import result, started
 from cnnlab.training.tensorboard import TensorBoard
 from cnnlab.training.world import ProcessLost
@@ -162,7 +162,8 @@ class Run:
             lr = self._learning_rate(epoch, step)
             self.world.wishes.save = self.world.first and time.perf_counter() - saved > SAVE_SECONDS
             lowest = self._lowest_rate(epoch, step)
-            value = self.prepared.engine.step(item, lr, StepKey(recipe.seed, epoch, step), lowest)
+            rest = rests(recipe.train, self._steps_before(epoch, step), self.prepared.steps)
+            value = self.prepared.engine.step(item, lr, StepKey(recipe.seed, epoch, step), lowest, rest)
             self._look_ahead(epoch, step)
             now = time.perf_counter()
             midway.steps, midway.seconds = step + 1, now - started

@@ -78,6 +78,11 @@ def lowest_rate(train: TrainSection, optim: OptimSection, step: int, steps: int,
     return learning_rate(optim, step, end, steps_per_epoch) if step < end else 0.0
 
 
+def rests(train: TrainSection, step: int, steps: int) -> bool:
+    """Whether the layers up to `train.rest_up_to` rest in this step, counted from 0 over the whole training."""
+    return train.rest_up_to is not None and step % 2 == 1 and step < train.rest_until * steps
+
+
 @dataclass(frozen=True)
 class Growth:
     """The scale of training images over a run: small ones are cheap, and the first steps need no detail.

@@ -122,6 +122,7 @@ def test_named_data_are_never_swapped(cli, monkeypatch):
         (("--dry-run", "--input", "3x32"), 2, "expected CxHxW"),
         (("--dry-run", "--input", "1x3x3"), 2, "at least 4x4"),
         (("--dry-run", "--set", "train.freeze_up_to=body"), 2, "no layer with weights has that name"),
+        (("--dry-run", "--set", "train.rest_up_to=body"), 2, "train.rest_up_to is 'body'; no layer with weights"),
         (("--recipe", "shared-kernel"), 2, "outputs"),
     ],
 )

@@ -12,6 +12,7 @@ from cnnlab.recipe.spec import parse_spec
     [
         ("mlp", "train.full_scale_from=0.5", "initial_scale is 1"),
         ("mlp", "train.freeze_from=0.5", "freeze_up_to names no layer"),
+        ("mlp", "train.rest_until=0.5", "rest_up_to names no layer"),
         ("mlp", "data.split_seed=3,data.val_fraction=0", "val_fraction is 0"),
         ("mlp", "data.augment.alternate=true,data.augment.flip=false", "flip is false"),
         ("mlp", "optim.muon_lr=0.1,optim.name=sgd", "name is sgd"),
@@ -32,6 +33,7 @@ def test_a_key_that_does_nothing_is_told_with_the_reason(arch, settings, reason)
     [
         "train.full_scale_from=0.5,train.initial_scale=0.5",
         "train.freeze_from=0.5,train.freeze_up_to=conv1",
+        "train.rest_until=0.5,train.rest_up_to=conv1",
         "data.split_seed=3",
         "data.augment.alternate=true,data.augment.flip=auto",
         "optim.muon_lr=0.1,optim.name=muon",

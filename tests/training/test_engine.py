@@ -11,6 +11,7 @@ from PIL import Image
 from torch import nn
 
 from cnnlab.errors import NumericError, RecipeError
+from cnnlab.models import build, find
 from cnnlab.recipe.schema import OptimSection, TrainSection
 from cnnlab.training.engines.base import Batch, StepKey
 from cnnlab.training.engines.torch import TorchEngine
@@ -260,7 +261,7 @@ def test_frozen_layers_stay_and_those_behind_train_on(name):
     changed = {name for name, array in after.items() if not np.array_equal(array, before[name])}
     assert changed == {"1.running_mean", "1.running_var", "1.num_batches_tracked", "4.weight", "4.bias"}
     assert all(parameter.grad is None for parameter in engine.net[:2].parameters())
-    assert engine._probe.grad is not None  # what is looked at each step for numbers that are not finite
+    assert engine._probe() is not None  # what is looked at each step for numbers that are not finite
     net.load_state_dict({name: torch.from_numpy(array) for name, array in before.items()})
     outputs = net.train()(normalised(batches()[1].images))
     loss = nn.functional.cross_entropy(outputs, torch.from_numpy(batches()[1].labels))
@@ -278,6 +279,64 @@ def test_a_frozen_net_still_refuses_what_is_not_finite():
         engine.step(batches()[0], 0.1, StepKey(0, 1, 0), 0.0)
     after = engine.weights()
     assert all(np.array_equal(after[name], before[name]) for name in ("0.weight", "1.weight", "4.weight", "4.bias"))
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
+def test_layers_that_rest_stay_for_that_step_alone(name):
+    """What they would have had of decay or momentum waits too; the others train as ever."""
+    engine, other = (
+        make_engine(make_net(), name=name, train={"rest_up_to": rest}, weight_decay=0.01, norm_bias_lr=2.0)
+        for rest in ("1", None)
+    )
+    for each in (engine, other):
+        each.step(batches()[0], 0.1, StepKey(0, 1, 0), None, False)
+    for (key, array), expected in zip(engine.training_state().items(), other.training_state().values(), strict=True):
+        assert np.array_equal(array, expected), key
+    before = engine.training_state()
+    rested, expected = (
+        each.step(batches()[1], 0.1, StepKey(0, 1, 1), None, each is engine) for each in (engine, other)
+    )
+    assert rested == expected
+    assert engine._probe() is not None
+    after, of_other = engine.training_state(), other.training_state()
+    for key, array in after.items():
+        kept = any(f".{layer}." in key for layer in (0, 1)) and "running" not in key and "num_batches" not in key
+        assert np.array_equal(array, (before if kept else of_other)[key]), key
+    engine.step(batches()[0], 0.1, StepKey(0, 1, 2))
+    assert not np.array_equal(engine.weights()["0.weight"], after["model.0.weight"])
+
+
+def test_biases_of_a_whitening_layer_rest_and_train_in_their_epochs_alone():
+    options = find("fast").options.model_validate({"arch": "fast", "width": 2, "whiten_bias_epochs": 1})
+    net = build(options, 3, 5, (8, 8))
+    engine = make_engine(net, train={"rest_up_to": "norm1_2"})
+    trains = []
+    for step, (epoch, rest) in enumerate([(1, False), (1, True), (1, False), (2, False), (2, True), (2, False)]):
+        before = engine.weights()
+        engine.step(batches()[0], 0.1, StepKey(0, epoch, step), None, rest)
+        after = engine.weights()
+        trains.append([not np.array_equal(after[key], before[key]) for key in ("whiten.bias", "conv1_2.weight")])
+    assert trains == [[True, True], [False, False], [True, True], [False, True], [False, False], [False, True]]
+
+
+def test_a_step_with_layers_at_rest_still_refuses_what_is_not_finite():
+    engine = make_engine(make_net(), train={"rest_up_to": "0"})
+    engine.net[1].weight.register_hook(lambda gradient: gradient * np.nan)
+    before = engine.weights()
+    with pytest.raises(NumericError, match="a gradient became not finite"):
+        engine.step(batches()[0], 0.1, StepKey(0, 1, 1), None, True)
+    after = engine.weights()
+    assert all(np.array_equal(after[name], before[name]) for name in ("0.weight", "1.weight", "4.weight", "4.bias"))
+
+
+def test_layers_that_rest_and_then_freeze_stay_frozen():
+    engine = make_engine(make_net(), train={"rest_up_to": "1", "freeze_up_to": "0"})
+    engine.step(batches()[0], 0.1, StepKey(0, 1, 0), 0.1, True)
+    engine.step(batches()[0], 0.1, StepKey(0, 1, 1), 0.0, False)
+    before = engine.weights()
+    engine.step(batches()[0], 0.1, StepKey(0, 1, 2), 0.0, False)
+    after = engine.weights()
+    assert [np.array_equal(after[key], before[key]) for key in ("0.weight", "1.weight")] == [True, False]
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])
@@ -301,13 +360,14 @@ def test_the_lowest_layers_have_a_rate_of_their_own(name):
     ("layer", "message", "hint"),
     [
         ("2", "'2'; no layer with weights has that name", "Those of this net: 0, 1, 4"),
-        ("conv\x1b", "x1b'; no layer", "Those"),
+        ("conv\x1b", r"'conv.*x1b'; no layer", "Those"),
         ("4", "'4', the last layer with weights: none would be left", "Name one before it"),
     ],
 )
-def test_layers_that_cannot_be_frozen_are_refused(layer, message, hint):
-    with pytest.raises(RecipeError, match=message) as caught:
-        make_engine(make_net(), train={"freeze_up_to": layer})
+@pytest.mark.parametrize("key", ["freeze_up_to", "rest_up_to"])
+def test_layers_that_cannot_be_frozen_are_refused(layer, message, hint, key):
+    with pytest.raises(RecipeError, match=f"train.{key} is {message}") as caught:
+        make_engine(make_net(), train={key: layer})
     assert hint in str(caught.value.hint)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import itertools
 import json
 import math
 import shutil
@@ -96,6 +97,7 @@ def test_the_same_command_twice_gives_the_same_bits(train_digits):
         ("fast:width=2,whiten_bias_epochs=0", ("train.batch_size=256",)),
         ("resnet:depth=8,width=2", ("train.batch_size=256", "train.initial_scale=0.5", "train.full_scale_from=0.7")),
         ("resnet:depth=8,width=2", ("train.freeze_up_to=stage1-block1", "train.freeze_from=0.3")),
+        (CNN, (FULL_SIZE, "optim.name=muon", "train.rest_up_to=conv1", "train.rest_until=0.9")),
     ],
 )
 def test_a_stopped_run_ends_like_one_that_was_not(train_digits, small_images_shrink, net, options):
@@ -151,6 +153,21 @@ def test_layers_freeze_at_their_step(train_digits, monkeypatch):
     assert len(lowest) == 20
     assert len(set(lowest[:12])) == 12
     assert len(set(lowest[11:])) == 1
+
+
+def test_layers_rest_in_every_second_step_until_theirs(train_digits, monkeypatch):
+    lowest, step = [], TorchEngine.step
+
+    def watched(engine, *rest):
+        value = step(engine, *rest)
+        lowest.append(hash(engine.weights()["conv.weight"].tobytes()))
+        return value
+
+    monkeypatch.setattr(TorchEngine, "step", watched)
+    options = ("train.batch_size=256", "train.rest_up_to=conv", "train.rest_until=0.6")
+    train_digits("resnet:depth=8,width=2", *options, epochs=2)  # of 5 steps
+    changed = [after != before for before, after in itertools.pairwise(lowest)]
+    assert changed == [False, True, False, True, False, True, True, True, True]
 
 
 def test_rows_newer_than_the_checkpoint_are_dropped(train_digits):

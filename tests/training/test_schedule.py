@@ -3,7 +3,7 @@
 import pytest
 
 from cnnlab.recipe.schema import OptimSection, TrainSection
-from cnnlab.training.schedule import Growth, learning_rate, lookahead_decay, lowest_rate
+from cnnlab.training.schedule import Growth, learning_rate, lookahead_decay, lowest_rate, rests
 
 
 def rates(steps=100, per_epoch=10, **options):
@@ -115,3 +115,9 @@ def test_work_goes_with_the_pixels():
         assert growth.work(done) == pytest.approx(sum(pixels[: round(done * steps)]) / sum(pixels), abs=1e-4)
     assert sum(growth.epoch(epoch, 7) for epoch in range(1, 8)) == pytest.approx(1.0)
     assert growth.epoch(1, 4) == pytest.approx(0.25 * 0.625**2 / (0.25 * (0.625**2 + 0.75**2 + 0.875**2 + 1)))
+
+
+def test_layers_rest_in_every_second_step_of_the_first_part():
+    train = TrainSection(rest_up_to="conv1", rest_until=0.55)
+    assert [step for step in range(10) if rests(train, step, 10)] == [1, 3, 5]
+    assert not any(rests(TrainSection(rest_until=1.0), step, 10) for step in range(10))

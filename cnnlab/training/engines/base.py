@@ -71,10 +71,13 @@ class Engine(Protocol):
         """Return when the device has done all that was asked of it."""
         ...
 
-    def step(self, batch: Batch, lr: float, key: StepKey, lowest_lr: float | None = None) -> SupportsFloat:
+    def step(
+        self, batch: Batch, lr: float, key: StepKey, lowest_lr: float | None = None, rest: bool = False
+    ) -> SupportsFloat:
         """One step of training at learning rate `lr`: the mean objective over the batch (before the step).
 
         The layers up to `train.freeze_up_to` train at `lowest_lr`, or as the others (None); from 0 on they are frozen.
+        With `rest`, those up to `train.rest_up_to` do not train in this step.
         """
         ...
 

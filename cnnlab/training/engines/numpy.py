@@ -14,6 +14,7 @@ from cnnlab.data import Moves, pick
 from cnnlab.errors import CheckpointError, NumericError, UsageError
 from cnnlab.randomness import generator
 from cnnlab.recipe.schema import OptimSection, TrainSection
+from cnnlab.text import printable
 from cnnlab.training.engines.base import Batch, LayerGradient, StepKey, count_of_updates
 from cnnlab.training.engines.diagnosis import bad_gradient, bad_output, bad_weight, leaves, not_finite
 from cnnlab.training.engines.numpy_gradient_recorder import NumpyGradientRecorder, walk
@@ -48,12 +49,17 @@ class NumpyEngine:
                 f"the numpy engine has no train.lookahead, received {train.lookahead}",
                 hint="Leave it out: --set train.lookahead=0",
             )
+        if train.rest_up_to is not None:
+            raise UsageError(
+                f"the numpy engine has no train.rest_up_to, received {printable(train.rest_up_to)!r}",
+                hint="Leave it out: --set train.rest_up_to=none",
+            )
         self.train, self.precision = train, _PRECISIONS[train.precision]
         self.dtype = np.dtype(np.float64 if self.precision == "fp64" else np.float32)
         self.net = mirror(net, self.dtype)
         self.averaged = copy.deepcopy(self.net).eval() if train.ema else None
         self.updates = 0
-        lowest = set(up_to(train.freeze_up_to, list(self.net.named_parameters())))
+        lowest = set(up_to("train.freeze_up_to", train.freeze_up_to, list(self.net.named_parameters())))
         self.optim, self.optimizer = optim, _optimizer(self.net, optim, lowest)
         self.profile = OFF
         parameters = list(self.net.parameters())
@@ -62,7 +68,7 @@ class NumpyEngine:
         self._mean = mean.astype(self.dtype)
         self._scale = (1 / std.astype(self.dtype)).astype(self.dtype)
 
-    def step(self, batch: Batch, lr: float, key: StepKey, lowest_lr: float | None = None) -> float:
+    def step(self, batch: Batch, lr: float, key: StepKey, lowest_lr: float | None = None, rest: bool = False) -> float:
         """Forward, backward, clip, update, average: the mean objective over the batch.
 
         Raises:

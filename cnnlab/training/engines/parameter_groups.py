@@ -21,10 +21,11 @@ class Trained(NamedTuple):
     """Whether it lies in the layers up to `train.freeze_up_to`."""
 
 
-def up_to(layer: str | None, parameters: Sequence[tuple[str, T]]) -> list[T]:
+def up_to(key: str, layer: str | None, parameters: Sequence[tuple[str, T]]) -> list[T]:
     """The parameters of the layers up to and including `layer`.
 
     Args:
+        key: the recipe's key that names it, for the message.
         layer: its name as in the table of layers, or that of a block of them; None: no parameter is meant.
         parameters: all of a net's, in its order, with names such as conv1.weight.
 
@@ -37,12 +38,12 @@ def up_to(layer: str | None, parameters: Sequence[tuple[str, T]]) -> list[T]:
     if last is None:
         known = dict.fromkeys(name.rpartition(".")[0] for name, _ in parameters)
         raise RecipeError(
-            f"train.freeze_up_to is {printable(layer)!r}; no layer with weights has that name",
+            f"{key} is {printable(layer)!r}; no layer with weights has that name",
             hint="Those of this net: " + ", ".join(printable(name) for name in known if name),
         )
     if last == len(parameters):
         raise RecipeError(
-            f"train.freeze_up_to is {printable(layer)!r}, the last layer with weights: none would be left to train",
+            f"{key} is {printable(layer)!r}, the last layer with weights: none would be left to train",
             hint="Name one before it",
         )
     return [parameter for _, parameter in parameters[:last]]

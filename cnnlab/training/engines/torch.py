@@ -61,13 +61,16 @@ class TorchEngine:
         self.slow: dict[str, Tensor] | None = None
         self._begin_averages()
         self.updates = 0
-        self._lowest = up_to(train.freeze_up_to, list(self.net.named_parameters()))
+        named = list(self.net.named_parameters())
+        self._lowest = up_to("train.freeze_up_to", train.freeze_up_to, named)
         self.optim, self.optimizer = optim, make_optimizer(self.net, optim, device, self._lowest)
         self._mean = torch.as_tensor(mean, dtype=self.dtype, device=device).view(1, -1, 1, 1)
         self._scale = (1 / torch.as_tensor(std, dtype=self.dtype, device=device)).view(1, -1, 1, 1)
         parameters = list(self.net.parameters())
         self._whitenings = [layer for layer in self.net.modules() if isinstance(layer, Whitening)]
-        self._probe = self._lowest_trained(parameters)
+        resting = up_to("train.rest_up_to", train.rest_up_to, named)
+        self._resting = [parameter for parameter in resting if parameter.requires_grad]
+        self._probes = self._choose_probes()
         self._draws = any(_may_draw(layer) for layer in self.net.modules())
         self.profile = OFF
         self.waits = device.type != "cuda"
@@ -78,7 +81,9 @@ class TorchEngine:
         self._sum = GradientSum(world, parameters) if world.size > 1 else None
         self._dropouts = [(name, layer) for name, layer in self.net.named_modules() if isinstance(layer, Dropout)]
 
-    def step(self, batch: Batch, lr: float, key: StepKey, lowest_lr: float | None = None) -> float | Tensor:
+    def step(
+        self, batch: Batch, lr: float, key: StepKey, lowest_lr: float | None = None, rest: bool = False
+    ) -> float | Tensor:
         """Forward, backward, clip, update, average: the mean objective over the batch.
 
         On a CUDA device the host does not wait: the objective comes as a tensor, and is NaN if the step was refused.
@@ -95,10 +100,9 @@ class TorchEngine:
         if self._draws:
             purpose = f"torch:{self.world.rank}" if self.world.rank else "torch"
             torch.manual_seed(random_key(key.seed, purpose, key.epoch, key.step) % 2**63)
-        for whitening in self._whitenings:
-            whitening.requires_bias_grad(key.epoch)
         if lowest_lr == 0:
             self._freeze()
+        self._choose_trained(key.epoch, rest)
         set_rates(self.optimizer.param_groups, lr, lowest_lr)
         with self.profile.phase("data"):
             images, labels = self._to_device(batch.images, batch.size), sent(batch.labels, self._device)
@@ -252,8 +256,9 @@ class TorchEngine:
         for parameter in self._lowest:
             parameter.requires_grad_(False)
             parameter.grad = None
+        self._resting = [each for each in self._resting if all(each is not frozen for frozen in self._lowest)]
         self._lowest, self._whitenings = [], []
-        self._probe = self._lowest_trained(list(self.net.parameters()))
+        self._probes = self._choose_probes()
         if self._sum is not None:
             self._sum = GradientSum(self.world, self.net.parameters())
 
@@ -292,21 +297,42 @@ class TorchEngine:
         Weights and optimiser are then those of before the step; the moving average goes on, until the run is ended.
         """
         finite = objective.isfinite()
-        if self._probe.grad is not None:
-            finite = finite & self._probe.grad.isfinite().all()
+        if (probe := self._probe()) is not None:
+            finite = finite & probe.isfinite().all()
         if self.train.clip_norm is not None:
             finite = finite & nn.utils.clip_grad_norm_(self.net.parameters(), self.train.clip_norm).isfinite()
         self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]  # as torch.amp.GradScaler sets it
         return torch.where(finite, objective, math.nan)
 
-    def _lowest_trained(self, parameters: list[nn.Parameter]) -> nn.Parameter:
-        """The lowest parameter of one axis that always trains, a small one; where none has one axis, the lowest."""
-        trained = [p for p in parameters if p.requires_grad and all(p is not layer.bias for layer in self._whitenings)]
-        return next((parameter for parameter in trained if parameter.dim() == 1), trained[0])
+    def _choose_trained(self, epoch: int, rest: bool) -> None:
+        """Say what trains in a step: whitening's biases in some epochs, the layers that rest in some steps."""
+        for parameter in self._resting:
+            parameter.requires_grad_(True)
+        for whitening in self._whitenings:
+            whitening.requires_bias_grad(epoch)
+        if rest:
+            for parameter in self._resting:
+                parameter.requires_grad_(False)
+
+    def _choose_probes(self) -> list[nn.Parameter]:
+        """Of what always trains, and of what trains where the others rest, the lowest parameter of one axis, or at all.
+
+        One axis: a small one.
+        """
+        not_always = [layer.bias for layer in self._whitenings]
+        probes = []
+        for left_out in (not_always, [*not_always, *self._resting]):
+            trained = [p for p in self.net.parameters() if p.requires_grad and all(p is not each for each in left_out)]
+            probes.append(next((parameter for parameter in trained if parameter.dim() == 1), trained[0]))
+        return probes
+
+    def _probe(self) -> Tensor | None:
+        """The gradient of the first probe that has one."""
+        return next((probe.grad for probe in self._probes if probe.grad is not None), None)
 
     def _gradient_is_finite(self) -> bool:
         """Look at one small gradient, the lowest layer's, in which the δ of all others meet; if it is bad, at all."""
-        probe = self._probe.grad
+        probe = self._probe()
         if probe is None or math.isfinite(float(probe.sum())):
             return True
         return all(p.grad is None or bool(p.grad.isfinite().all()) for p in self.net.parameters())
