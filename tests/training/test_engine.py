@@ -337,6 +337,7 @@ def test_layers_that_rest_and_then_freeze_stay_frozen():
     engine.step(batches()[0], 0.1, StepKey(0, 1, 2), 0.0, False)
     after = engine.weights()
     assert [np.array_equal(after[key], before[key]) for key in ("0.weight", "1.weight")] == [True, False]
+    assert engine.net[0].weight.grad is None  # nothing is back-propagated to it
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])
