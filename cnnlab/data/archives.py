@@ -40,6 +40,7 @@ _DAMAGED = (
 """What the libraries raise; the last two where a header's number or name is none, which they take as it comes."""
 
 _SAYS_UTF8 = 0x800
+"""Of a member's flags (APPNOTE 4.4.4, bit 11)."""
 
 Member = tuple[list[str], bytes | None]
 """A member's path as steps from the top, and its bytes; None for a folder."""

@@ -27,18 +27,17 @@ def read_packed_folder(file: Path, image_size: int | None, skip_bad: bool, on_pr
 
 
 def _pictures(file: Path, layout: Layout) -> Iterator[Named]:
-    around, first = None, True
+    around: str | None = None
     # What macOS packs before the outer folder itself, `._NAME`, is not to hide that folder.
     plain = (member for member in members(file) if not any(is_clutter(step) for step in member[0]))
     for steps, data in plain:
         if data is not None and len(steps) == 1:
             continue  # a file beside the folders, such as a README
-        if first and steps[0] not in PARTS:
-            around = steps[0]
-        first = False
-        if around is not None and steps[0] == around:
+        if around is None:
+            around = "" if steps[0] in PARTS else steps[0]
+        if steps[0] == around:
             steps = steps[1:]
-        elif around is not None:
+        elif around:
             layout.add_folder([around])  # it is not around all
         if not steps:
             continue

@@ -17,7 +17,7 @@ from cnnlab.randomness import Share
 
 
 class GELU(nn.GELU):
-    """x·Φ(x) (Hendrycks and Gimpel 2016), of channels_last maps on a CPU by oneDNN, in two thirds of the time.
+    """x·Φ(x) (Hendrycks and Gimpel 2016), of channels_last maps on a CPU by oneDNN: in bf16 two thirds of the time.
 
     PyTorch leaves contiguous tensors to it, but not these; the last bit or two may differ.
     """

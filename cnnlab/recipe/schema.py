@@ -88,9 +88,9 @@ class TrainSection(Section):
     freeze_from: Annotated[float, Field(gt=0, lt=1)] = 0.7
     """Part of the steps after which they are frozen; batch normalisation goes on with each batch's statistics."""
     rest_up_to: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    """The layer, by its name, up to which the weights rest in every second step, for the first part of the steps: the
-    first layers cost most and are learnt soonest. PyTorch back-propagates nothing to them in those steps; none: all
-    train in every step."""
+    """The layer, by its name, up to which the weights rest in every second step, for the first part of the steps: of
+    the first layers the maps are large, so that much is saved. PyTorch back-propagates nothing to them in those steps;
+    none: all train in every step."""
     rest_until: Annotated[float, Field(gt=0, le=1)] = 0.6
     """Part of the steps after which they train in every step."""
     patience: Count | None = None

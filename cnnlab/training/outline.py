@@ -145,7 +145,7 @@ def _count(recipe: Recipe, input_shape: tuple[int, int, int], classes: int) -> L
     with contextlib.nullcontext() if registry.is_user_file(recipe.model.arch) else without_weights():
         net = registry.build(recipe.model, channels, classes, (height, width))
     for key in ("freeze_up_to", "rest_up_to"):
-        up_to(f"train.{key}", getattr(recipe.train, key), list(net.named_parameters()))
+        up_to(recipe.train, key, list(net.named_parameters()))
     try:
         return layer_table(net, input_shape)
     except (RuntimeError, SystemExit) as error:  # a user's own may call exit

@@ -139,34 +139,32 @@ def test_the_images_of_a_training_grow_step_by_step(train_digits, small_images_s
     assert sizes == [*([(4, 4)] * 3), *([(5, 5)] * 2), *([(6, 6)] * 3), *([(7, 7)] * 2), *([None] * 10)]
 
 
-def test_layers_freeze_at_their_step(train_digits, monkeypatch):
-    lowest, step = [], TorchEngine.step
+@pytest.fixture
+def first_kernels(monkeypatch):
+    """The hash of a resnet's first kernels after each step."""
+    hashes, step = [], TorchEngine.step
 
     def watched(engine, *rest):
         value = step(engine, *rest)
-        lowest.append(hash(engine.weights()["conv.weight"].tobytes()))
+        hashes.append(hash(engine.weights()["conv.weight"].tobytes()))
         return value
 
     monkeypatch.setattr(TorchEngine, "step", watched)
+    return hashes
+
+
+def test_layers_freeze_at_their_step(train_digits, first_kernels):
     options = ("train.batch_size=128", "train.freeze_up_to=conv", "train.freeze_from=0.6")
     train_digits("resnet:depth=8,width=2", *options, epochs=2)
-    assert len(lowest) == 20
-    assert len(set(lowest[:12])) == 12
-    assert len(set(lowest[11:])) == 1
+    assert len(first_kernels) == 20
+    assert len(set(first_kernels[:12])) == 12
+    assert len(set(first_kernels[11:])) == 1
 
 
-def test_layers_rest_in_every_second_step_until_theirs(train_digits, monkeypatch):
-    lowest, step = [], TorchEngine.step
-
-    def watched(engine, *rest):
-        value = step(engine, *rest)
-        lowest.append(hash(engine.weights()["conv.weight"].tobytes()))
-        return value
-
-    monkeypatch.setattr(TorchEngine, "step", watched)
+def test_layers_rest_in_every_second_step_until_theirs(train_digits, first_kernels):
     options = ("train.batch_size=256", "train.rest_up_to=conv", "train.rest_until=0.6")
     train_digits("resnet:depth=8,width=2", *options, epochs=2)  # of 5 steps
-    changed = [after != before for before, after in itertools.pairwise(lowest)]
+    changed = [after != before for before, after in itertools.pairwise(first_kernels)]
     assert changed == [False, True, False, True, False, True, True, True, True]
 
 

@@ -59,7 +59,7 @@ class NumpyEngine:
         self.net = mirror(net, self.dtype)
         self.averaged = copy.deepcopy(self.net).eval() if train.ema else None
         self.updates = 0
-        lowest = set(up_to("train.freeze_up_to", train.freeze_up_to, list(self.net.named_parameters())))
+        lowest = set(up_to(train, "freeze_up_to", list(self.net.named_parameters())))
         self.optim, self.optimizer = optim, _optimizer(self.net, optim, lowest)
         self.profile = OFF
         parameters = list(self.net.parameters())

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from cnnlab.errors import RecipeError
-from cnnlab.recipe.schema import OptimSection
+from cnnlab.recipe.schema import OptimSection, TrainSection
 from cnnlab.text import printable
 
 T = TypeVar("T")
@@ -21,29 +21,30 @@ class Trained(NamedTuple):
     """Whether it lies in the layers up to `train.freeze_up_to`."""
 
 
-def up_to(key: str, layer: str | None, parameters: Sequence[tuple[str, T]]) -> list[T]:
-    """The parameters of the layers up to and including `layer`.
+def up_to(train: TrainSection, key: str, parameters: Sequence[tuple[str, T]]) -> list[T]:
+    """The parameters of the layers up to and including the one that `train` names; none where it names none.
 
     Args:
-        key: the recipe's key that names it, for the message.
-        layer: its name as in the table of layers, or that of a block of them; None: no parameter is meant.
+        train: the recipe's section.
+        key: which of its keys, freeze_up_to or rest_up_to: a layer as in the table of layers, or a block of them.
         parameters: all of a net's, in its order, with names such as conv1.weight.
 
     Raises:
         RecipeError: no parameter is that layer's, or none lies behind it.
     """
+    layer: str | None = getattr(train, key)
     if layer is None:
         return []
     last = max((number for number, (name, _) in enumerate(parameters, 1) if name.startswith(f"{layer}.")), default=None)
     if last is None:
         known = dict.fromkeys(name.rpartition(".")[0] for name, _ in parameters)
         raise RecipeError(
-            f"{key} is {printable(layer)!r}; no layer with weights has that name",
+            f"train.{key} is {printable(layer)!r}; no layer with weights has that name",
             hint="Those of this net: " + ", ".join(printable(name) for name in known if name),
         )
     if last == len(parameters):
         raise RecipeError(
-            f"{key} is {printable(layer)!r}, the last layer with weights: none would be left to train",
+            f"train.{key} is {printable(layer)!r}, the last layer with weights: none would be left to train",
             hint="Name one before it",
         )
     return [parameter for _, parameter in parameters[:last]]

@@ -62,14 +62,12 @@ class TorchEngine:
         self._begin_averages()
         self.updates = 0
         named = list(self.net.named_parameters())
-        self._lowest = up_to("train.freeze_up_to", train.freeze_up_to, named)
+        self._lowest = up_to(train, "freeze_up_to", named)
         self.optim, self.optimizer = optim, make_optimizer(self.net, optim, device, self._lowest)
         self._mean = torch.as_tensor(mean, dtype=self.dtype, device=device).view(1, -1, 1, 1)
         self._scale = (1 / torch.as_tensor(std, dtype=self.dtype, device=device)).view(1, -1, 1, 1)
-        parameters = list(self.net.parameters())
         self._whitenings = [layer for layer in self.net.modules() if isinstance(layer, Whitening)]
-        resting = up_to("train.rest_up_to", train.rest_up_to, named)
-        self._resting = [parameter for parameter in resting if parameter.requires_grad]
+        self._resting = [each for each in up_to(train, "rest_up_to", named) if each.requires_grad]
         self._probes = self._choose_probes()
         self._draws = any(_may_draw(layer) for layer in self.net.modules())
         self.profile = OFF
@@ -78,7 +76,7 @@ class TorchEngine:
         if device.type == "cuda":
             torch.backends.cudnn.benchmark = True  # batches have few shapes
         self.world = world
-        self._sum = GradientSum(world, parameters) if world.size > 1 else None
+        self._sum = GradientSum(world, self.net.parameters()) if world.size > 1 else None
         self._dropouts = [(name, layer) for name, layer in self.net.named_modules() if isinstance(layer, Dropout)]
 
     def step(
@@ -315,9 +313,9 @@ class TorchEngine:
                 parameter.requires_grad_(False)
 
     def _choose_probes(self) -> list[nn.Parameter]:
-        """Of what always trains, and of what trains where the others rest, the lowest parameter of one axis, or at all.
+        """The lowest parameter of all that always train, and of those that do not rest; if any has one axis, of these.
 
-        One axis: a small one.
+        Parameters of one axis are small.
         """
         not_always = [layer.bias for layer in self._whitenings]
         probes = []
