@@ -24,7 +24,7 @@ class GELU(nn.GELU):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, …) to the same shape."""
-        if x.device.type != "cpu" or x.dim() != 4 or not x.is_contiguous(memory_format=torch.channels_last):
+        if x.device.type != "cpu" or not x.is_contiguous(memory_format=torch.channels_last):
             return super().forward(x)
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
