@@ -113,7 +113,7 @@ class Tolerance:
 
     sample: int = SAMPLE
     floor: float = 0.0
-    """Absolute difference from autograd that rounding alone may make."""
+    """Absolute error of the gradient that rounding alone may make."""
     noise: bool = False
     """Whether differences may deviate by their own rounding error: needed in a deep net, where δ may be tiny."""
 
@@ -145,15 +145,18 @@ def compare(
     numeric = central_differences(forward, array, delta, indices)
     sampled = np.array([own[index] for index in indices])
     errors = relative_error(sampled, numeric.derivative, float(np.abs(own).max()))
-    errors = np.where(numeric.kink, 0.0, errors)
-    explained = (np.abs(sampled - numeric.derivative) <= numeric.noise) & tolerance.noise
-    wrong = bool((errors[~explained] > DIFFERENCES_TOLERANCE).any()) or not _between(sampled, numeric)
+    rounding = numeric.noise * tolerance.noise + tolerance.floor
+    explained = (errors > DIFFERENCES_TOLERANCE) & (np.abs(sampled - numeric.derivative) <= rounding)
+    errors = np.where(numeric.kink | explained, 0.0, errors)
+    wrong = bool((errors > DIFFERENCES_TOLERANCE).any()) or not _between(sampled, numeric)
     worst: tuple[int, ...] | None = indices[int(np.argmax(np.where(numeric.kink, -1.0, errors)))]
     autograd_error = None
     if exact is not None:
         autograd_errors = relative_error(own, exact)
+        explained = (autograd_errors > AUTOGRAD_TOLERANCE) & (np.abs(own - exact) <= tolerance.floor)
+        autograd_errors = np.where(explained, 0.0, autograd_errors)
         autograd_error = float(autograd_errors.max())
-        if (autograd_errors[np.abs(own - exact) > tolerance.floor] > AUTOGRAD_TOLERANCE).any():
+        if autograd_error > AUTOGRAD_TOLERANCE:
             wrong, worst = True, _index(autograd_errors)
     kinks = int(numeric.kink.sum())
     note = f"{kinks} of {len(indices)} at a kink" if kinks else ""

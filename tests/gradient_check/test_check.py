@@ -143,6 +143,35 @@ def test_whole_nets(arch):
     assert len(report.checks) > 5
 
 
+SEQ_WITH_USELESS_BIASES = """
+model:
+  arch: seq
+  layers: [{conv: 8, kernel: 5}, batch-norm, relu, max-pool, flatten, {linear: 9}, batch-norm, relu, {linear: 10}]
+"""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_biases_before_batch_norm_are_right_though_rounding_is_all_of_them(tmp_path, seed):
+    (tmp_path / "net.yaml").write_text(SEQ_WITH_USELESS_BIASES)
+    report = gradcheck(arch=str(tmp_path / "net.yaml"), seed=seed)
+    assert report.passed, failure(report).message
+    useless = [check for check in report.checks if check.parameter in ("conv1.bias", "fc1.bias")]
+    assert [check.max_rel_error_fd for check in useless] == [0, 0]
+
+
+def test_a_wrong_bias_before_batch_norm_is_caught(tmp_path, monkeypatch):
+    (tmp_path / "net.yaml").write_text(SEQ_WITH_USELESS_BIASES)
+    right = backprop.Linear.backward
+
+    def wrong(self, delta):
+        result = right(self, delta)
+        self.grads["bias"] = self.grads["bias"] + 1e-9
+        return result
+
+    monkeypatch.setattr(backprop.Linear, "backward", wrong)
+    assert not gradcheck(arch=str(tmp_path / "net.yaml")).passed
+
+
 def test_a_wrong_layer_in_a_whole_net_is_caught(monkeypatch):
     right = backprop.Conv2d.backward
     monkeypatch.setattr(backprop.Conv2d, "backward", lambda self, delta: right(self, delta) * 1.001)
