@@ -91,7 +91,8 @@ def make_plan(entries: list[Entry], data: DataSet, options: Options) -> Plan:
     """Every run of the comparison, checked before the first one begins.
 
     Raises:
-        UsageError: runs of other data or another split, a net that does not fit the images, no width that matches.
+        UsageError: runs of other data, another split or, with further seeds, another number of epochs; a net that does
+            not fit the images, no width that matches.
     """
     height, width, channels = data.image_shape
     shape, classes = (channels, height, width), len(data.classes)
@@ -100,6 +101,8 @@ def make_plan(entries: list[Entry], data: DataSet, options: Options) -> Plan:
         entries = match_widths(entries, options.match, shape, classes)
     base = base_seed(entries, options.flags)
     epochs = budget(entries, data, options.flags.get("--epochs"))
+    if options.seeds > 1:
+        _require_one_budget(entries, epochs)
     seeds = tuple(range(base, base + options.seeds))
     runs: list[PlannedRun] = []
     for number, seed in enumerate(seeds):
@@ -130,6 +133,18 @@ def require_repeatable(entries: list[Entry], engine: str) -> None:
             raise UsageError(
                 f"{entry.name} was trained by the engine {printable(own)}; its further seeds would be by {engine}",
                 hint=f"Add --engine {printable(own)}, or compare it with one seed",
+            )
+
+
+def _require_one_budget(entries: list[Entry], epochs: int) -> None:
+    """Refuse further seeds of a run that had another number of epochs than they would have."""
+    for entry in entries:
+        own = entry.recipe.train.epochs
+        if entry.run is not None and own != epochs:
+            raise UsageError(
+                f"{entry.name} is a run of {own} epochs; its further seeds would be trained for {epochs}",
+                hint="Compare it with one seed, or name its recipe instead of the run: "
+                f"{entry.name}={printable(entry.run.recipe)}",
             )
 
 

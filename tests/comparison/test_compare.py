@@ -262,6 +262,16 @@ def test_what_a_run_began_from_is_told_and_further_seeds_of_it_are_refused(own_w
         compared("n=runs/n", "mlp:depth=1,width=8", seeds=2)
 
 
+def test_further_seeds_of_runs_of_different_lengths_are_refused(own_world):
+    cnnlab.train("mlp:depth=1,width=8", name="short", **SMALL)
+    cnnlab.train("mlp:depth=1,width=16", name="long", **SMALL | {"epochs": 3})
+    comparison, _ = compared("short", "long", epochs=None)
+    assert any("no equal budget" in notice for notice in comparison.notices)
+    with pytest.raises(UsageError, match="short is a run of 2 epochs; its further seeds would be trained for 3") as caught:
+        compared("short", "long", epochs=None, seeds=2)
+    assert f"short={Path('runs/short/recipe.yaml')}" in caught.value.hint
+
+
 def test_a_run_that_is_not_finished_goes_on(own_world):
     def stop(event):
         if isinstance(event, EpochDone):
