@@ -11,6 +11,7 @@ import numpy as np
 
 from cnnlab.data import Part
 from cnnlab.errors import NumericError, Stopped
+from cnnlab.models.registry import is_user_file
 from cnnlab.text import command_path, printable
 from cnnlab.training import metrics
 from cnnlab.training.batches import Batches
@@ -146,7 +147,8 @@ class Run:
     def _how_to_go_on(self) -> str:
         several = f"torchrun --nproc-per-node {self.world.local_size} -m cnnlab"
         command = "cnnlab" if self.world.size == 1 else several
-        return f"Go on: {command} train --resume {command_path(self.folder.path)}"
+        trust = " --trust-code" if is_user_file(self.prepared.recipe.model.arch) else ""
+        return f"Go on: {command} train --resume {command_path(self.folder.path)}{trust}"
 
     def epoch(self, epoch: int) -> EpochRow:
         """Train one epoch, or what is left of it, and measure it.

@@ -394,7 +394,10 @@ def test_a_recipe_and_a_run_that_name_a_python_file_need_trust(cli):
     Path("runs/own/result.json").unlink()
     assert cli("train", "--resume", "own").code == 2
     assert not Path("executed").exists()
-    assert cli("train", "--resume", "own", "--trust-code").code == 0
+    resumed = cli("train", "--resume", "own", "--trust-code")
+    assert resumed.code == 0
+    (line,) = [line for line in resumed.out.splitlines() if line.startswith("go on")]
+    assert cli(*line.split()[3:]).code == 0  # what it says to type next works
 
 
 @pytest.mark.parametrize(

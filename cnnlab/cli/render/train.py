@@ -12,6 +12,7 @@ from rich.text import Text
 
 from cnnlab.cli.render.console import Output
 from cnnlab.cli.render.curves import Curves
+from cnnlab.models.registry import is_user_file
 from cnnlab.text import counted, printable
 from cnnlab.training.events import EpochDone, Event, Loading, Notice, RunFinished, RunStarted, StepDone
 from cnnlab.training.run_folder import EpochRow, best_of
@@ -230,7 +231,8 @@ def render_result(output: Output, event: RunFinished) -> None:
     table.add_row("there", f"train {percent(result['train_acc'])}, val {percent(result['val_acc'])}")
     table.add_row("time", f"{duration(result['seconds'])}, {result['images_per_s']:,.0f} images/s in training")
     table.add_row("curves", Text(f"{run}/curves.png"))
-    table.add_row("go on", Text(f"cnnlab evaluate {run}"))
+    trust = " --trust-code" if is_user_file(result["arch"]) else ""
+    table.add_row("go on", Text(f"cnnlab evaluate {run}{trust}"))
     output.say("", table)
 
 
