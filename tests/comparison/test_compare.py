@@ -267,7 +267,7 @@ def test_further_seeds_of_runs_of_different_lengths_are_refused(own_world):
     cnnlab.train("mlp:depth=1,width=16", name="long", **SMALL | {"epochs": 3})
     comparison, _ = compared("short", "long", epochs=None)
     assert any("no equal budget" in notice for notice in comparison.notices)
-    with pytest.raises(UsageError, match="short is a run of 2 epochs; its further seeds .* for 3") as caught:
+    with pytest.raises(UsageError, match=r"short is a run of 2 epochs; its further seeds .* for 3") as caught:
         compared("short", "long", epochs=None, seeds=2)
     assert f"short={Path('runs/short/recipe.yaml')}" in caught.value.hint
 
