@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from cnnlab.comparison.pairs import PairTest
 from cnnlab.comparison.result import Comparison
@@ -50,7 +51,7 @@ def _contestant(
 ) -> Contestant:
     runs = tuple(_run(folder, place, seed, test, classes, epochs, gradients, val) for seed in range(seeds))
     return Contestant(
-        name=name, spec=name, arch=name, recipe=f"model:\n  arch: {name}\ntrain:\n  epochs: {epochs}\n",
+        name=name, spec=name, arch=name, recipe=yaml.safe_dump({"model": {"arch": name}, "train": {"epochs": epochs}}),
         weight_layers=3 + place, parameters=12_345 * (place + 1), macs=1_234_567 * (place + 1), matched=None,
         match_left=None, p_chance=1e-9, beats_chance=True, runs=runs, select="best" if val else "last",
     )  # fmt: skip

@@ -2,11 +2,12 @@
 
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from markupsafe import Markup
 
 from cnnlab.comparison import numbers
@@ -16,9 +17,10 @@ from cnnlab.comparison.pictures import figures, on_data, svg
 from cnnlab.comparison.result import Comparison
 from cnnlab.comparison.tested import Contestant
 from cnnlab.files import write_atomically
+from cnnlab.recipe.load import flat
 from cnnlab.report.bands import BAND_WORDS
 from cnnlab.report.comparison_figures import colour_of
-from cnnlab.text import counted, printable
+from cnnlab.text import as_written, counted, cut, printable
 
 TEMPLATE = "report.html.j2"
 COLUMNS = (
@@ -27,6 +29,8 @@ COLUMNS = (
 )  # fmt: skip
 _LISTED = 80
 """Characters that the names of all nets may take in a heading."""
+_LONGEST_VALUE = 60
+"""Characters of a recipe's value."""
 PAIR_COLUMNS = ("a", "b", "a − b, points", "95 % CI", "only a right", "only b right", "McNemar p", "p over seeds",
                 "p, Holm", "better")  # fmt: skip
 
@@ -96,6 +100,7 @@ def contents(comparison: Comparison) -> dict[str, Any]:
         "only_right": groups,
         "only_right_note": note,
         "environment": _environment(comparison.environment),
+        "unlike": _unlike(comparison.contestants),
         "recipes": [(contestant.name, contestant.recipe.splitlines()) for contestant in comparison.contestants],
     }
 
@@ -152,6 +157,20 @@ def _settings(comparison: Comparison) -> list[tuple[str, str]]:
 def _choice(comparison: Comparison) -> str:
     why = "" if comparison.images["val"] else " (there is no validation part)"
     return f"those of {comparison.tested_epoch}{why}; only they see the test images, once"
+
+
+def _unlike(contestants: Sequence[Contestant]) -> list[tuple[str, list[str]]]:
+    """The keys in which the recipes differ, with each one's value; a dash where a recipe has no such key."""
+    recipes = [flat(yaml.safe_load(contestant.recipe)) for contestant in contestants]
+    keys = sorted(dict.fromkeys(key for recipe in recipes for key in recipe), key=lambda key: key.partition(".")[0])
+    rows = ((key, [_value(recipe, key) for recipe in recipes]) for key in keys)
+    return [(key, values) for key, values in rows if len(set(values)) > 1]
+
+
+def _value(recipe: Mapping[str, Any], key: str) -> str:
+    if key not in recipe:
+        return "–"
+    return cut(recipe[key] if isinstance(recipe[key], str) else as_written(recipe[key]), _LONGEST_VALUE)
 
 
 def _row(contestant: Contestant, seeds: int) -> dict[str, Any]:

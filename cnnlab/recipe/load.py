@@ -245,3 +245,11 @@ def digest(recipe: Recipe) -> str:
     """SHA-256 of the recipe's content, whatever the order in which it was written."""
     text = json.dumps(recipe.model_dump(), sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys as one level of dotted ones."""
+    keys: dict[str, Any] = {}
+    for key, value in document.items():
+        keys |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return keys

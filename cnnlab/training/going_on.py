@@ -6,6 +6,7 @@ from typing import Any
 
 from cnnlab.data import DataSet
 from cnnlab.errors import CheckpointError
+from cnnlab.recipe.load import flat
 from cnnlab.recipe.schema import Recipe
 from cnnlab.text import as_written, cut, printable
 from cnnlab.training import checkpoint
@@ -131,7 +132,7 @@ def require_same_training(recipe: Recipe, fingerprint: str | None, saved: Mappin
         )
     if "recipe" not in saved:  # the first format did not hold it
         return
-    now, before = _flat(portable(recipe)), _flat(saved["recipe"] or {})
+    now, before = flat(portable(recipe)), flat(saved["recipe"] or {})
     differing = [
         f"{cut(key)}: {_shown(now.get(key, _MISSING))}, the checkpoint's {_shown(before.get(key, _MISSING))}"
         for key in sorted({**now, **before})
@@ -262,11 +263,3 @@ def _midway(saved: Any, run: Path, steps_per_epoch: int) -> Midway:
 def _where(meta: Mapping[str, Any]) -> str:
     midway = meta.get("midway")
     return f"epoch {meta['epoch'] + 1}, step {as_written(midway.get('steps'))}" if midway else f"epoch {meta['epoch']}"
-
-
-def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested keys as one level of dotted ones."""
-    flat: dict[str, Any] = {}
-    for key, value in document.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat

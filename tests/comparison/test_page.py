@@ -86,7 +86,7 @@ def test_the_page_has_every_part_in_its_order(hostile_page: tuple[Comparison, st
     headings = re.findall(r"<h2>(.*?)</h2>", html)
     assert headings == [
         "Question", "Settings", "Figures", "Results", "Verdict", "Confusion matrices",
-        "Images that only one net gets right", "Environment", "Command",
+        "Images that only one net gets right", "Environment", "Command and recipes",
     ]  # fmt: skip
     answer = comparison.answer.replace("\x1b", "\\x1b")
     assert read.text.index(answer) < read.text.index("Question")
@@ -97,6 +97,26 @@ def test_the_page_has_every_part_in_its_order(hostile_page: tuple[Comparison, st
     assert all(image["alt"] for image in read.all("img"))
     assert "An <Imaginary> Processor" in read.text
     assert "abc123" in read.text  # the fingerprint of the data
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_the_keys_in_which_recipes_differ_are_told(make_comparison, tmp_path: Path) -> None:
+    comparison = make_comparison(tmp_path)
+    one, other = comparison.contestants
+    recipes = (
+        "model: {arch: mlp, dropout: 0.2}\noptim: {lr: 0.1, nesterov: true}\n",
+        f"model: {{arch: seq, layers: [{', '.join(['relu'] * 50)}]}}\noptim: {{lr: 0.1, nesterov: null}}\n",
+    )
+    nets = (replace(one, recipe=recipes[0]), replace(other, recipe=recipes[1]))
+    comparison = replace(comparison, contestants=nets)
+    rows = dict(page.contents(comparison)["unlike"])
+    layers = rows.pop("model.layers")
+    assert rows == {"model.arch": ["mlp", "seq"], "model.dropout": ["0.2", "–"], "optim.nesterov": ["true", "null"]}
+    assert layers[0] == "–"
+    assert len(layers[1]) <= 61
+    assert '<code>model.arch</code></th><td class="name" data-column="' in re.sub(
+        r">\s+<", "><", render_page(comparison)
+    )
 
 
 @pytest.mark.usefixtures("no_figures")
