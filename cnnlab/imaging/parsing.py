@@ -50,8 +50,16 @@ def file_part(text: str) -> str:
 
 
 def _inline_matrix(text: str, where: str) -> np.ndarray:
-    """A matrix from rows between semicolons, numbers between spaces or commas; 1/9 is a number."""
-    rows = [re.split(r"\s*,\s*|\s+", row.strip()) for row in text.strip("[] \t\n").removesuffix(";").split(";")]
+    """A matrix from rows between semicolons, or in brackets each; numbers between spaces or commas; 1/9 is a number."""
+    inner = re.sub(r"\]\s*(?:,\s*)?\[", ";", text).strip("[] \t\n").removesuffix(";")
+    lines = [row.strip() for row in inner.split(";")]
+    for line in lines:
+        if re.search(r"\S,\S", line) and re.search(r"\s", line):
+            raise UsageError(
+                f"{where} is ambiguous: commas and spaces are mixed in {cut(line)!r}",
+                hint='Write "0.5 0.5; 0.5 0.5": a point in numbers, spaces alone between them',
+            )
+    rows = [re.split(r"\s*,\s*|\s+", line) for line in lines]
     if len({len(row) for row in rows}) > 1:
         raise UsageError(
             f"{where} is ragged: its rows have {', '.join(str(len(row)) for row in rows)} numbers",

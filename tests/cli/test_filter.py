@@ -310,6 +310,7 @@ BAD = {
     "size 0": (["photo.png", "-k", "blur:size=0"], 2, "expected a whole number from 1 to 501, received '0'"),
     "size too large": (["photo.png", "-k", "blur:size=100000"], 2, "expected a whole number from 1 to 501"),
     "sigma": (["photo.png", "-k", "gaussian:sigma=-1"], 2, "gaussian:sigma: expected a number"),
+    "decimal commas": (["photo.png", "-k", "0,5 0,5; 0,5 0,5"], 2, "a point in numbers"),
     "ragged": (["photo.png", "-k", "1 2; 3"], 2, "is ragged: its rows have 2, 1 numbers"),
     "empty": (["photo.png", "-k", ""], 2, "an empty kernel"),
     "empty rows": (["photo.png", "-k", ";"], 2, "expected a finite number"),

@@ -103,6 +103,11 @@ def test_a_sigma_of_almost_nothing_leaves_the_middle_pixels(name: str, size: int
         ("[1 2e-1 .5]", [[1, 0.2, 0.5]]),
         ("1/9 2/9; 0 -1/4", [[1 / 9, 2 / 9], [0, -0.25]]),
         ("7", [[7]]),
+        ("1, 2, 3; 4, 5, 6", [[1, 2, 3], [4, 5, 6]]),
+        ("1 , 2 ; 3 , 4", [[1, 2], [3, 4]]),
+        ("[[1,2,1],[0,0,0],[-1,-2,-1]]", [[1, 2, 1], [0, 0, 0], [-1, -2, -1]]),
+        ("[ [1, .5], [0, 1/4] ]", [[1, 0.5], [0, 0.25]]),
+        ("[[1 2]\n [3 4]]", [[1, 2], [3, 4]]),  # as NumPy prints it
     ],
 )
 def test_inline_matrices(text: str, rows: list[list[float]]) -> None:
@@ -119,9 +124,25 @@ def test_no_matrices(text: str) -> None:
         parse_kernel(text)
 
 
+@pytest.mark.parametrize(
+    "text", ["[[1,2],[3]]", "[[1,2],,[3,4]]", "[[[1,2],[3,4]],[[5,6],[7,8]]]", "[[a,b]]", "[[],[]]"]
+)
+def test_no_nested_matrices(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_kernel(text)
+
+
+@pytest.mark.parametrize("text", ["0,5 0,5; 0,5 0,5", "0,5, 0,5; 0,5, 0,5", "1 2; 0,5 0,5", "[[0,5 0,5],[1 2]]"])
+def test_decimal_commas_are_not_read_as_more_numbers(text: str) -> None:
+    with pytest.raises(UsageError, match=r"is ambiguous: commas and spaces are mixed in '0,5,? 0,5'") as caught:
+        parse_kernel(text)
+    assert 'Write "0.5 0.5; 0.5 0.5": a point in numbers' in (caught.value.hint or "")
+
+
 def test_an_oversized_matrix_is_refused() -> None:
-    with pytest.raises(UsageError, match=f"a side may be {MAX_SIZE} at most"):
-        parse_kernel(" ".join(["1"] * (MAX_SIZE + 1)))
+    for text in (" ".join(["1"] * (MAX_SIZE + 1)), f"[{','.join(['[1]'] * (MAX_SIZE + 1))}]"):
+        with pytest.raises(UsageError, match=f"a side may be {MAX_SIZE} at most"):
+            parse_kernel(text)
 
 
 @pytest.mark.parametrize("text", ["../../etc/passwd", "a:b*c?", "\x1b[31m", "CON.", "层 1", "", "x" * 300])
