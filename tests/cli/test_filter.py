@@ -307,6 +307,7 @@ BAD = {
     "unknown kernel": (["photo.png", "-k", "soble-x"], 2, "there is no kernel 'soble-x'\nDid you mean sobel-x"),
     "unknown option": (["photo.png", "-k", "gaussian:sise=3"], 2, "no option 'sise'\nDid you mean size?"),
     "option of none": (["photo.png", "-k", "edge:size=3"], 2, "edge has no options"),
+    "decimal comma": (["photo.png", "-k", "gaussian:sigma=1,5"], 2, "'5'\nSuch as gaussian:size=15,sigma=1.5:"),
     "size 0": (["photo.png", "-k", "blur:size=0"], 2, "expected a whole number from 1 to 501, received '0'"),
     "size too large": (["photo.png", "-k", "blur:size=100000"], 2, "expected a whole number from 1 to 501"),
     "sigma": (["photo.png", "-k", "gaussian:sigma=-1"], 2, "gaussian:sigma: expected a number"),
@@ -318,6 +319,7 @@ BAD = {
     "nan": (["photo.png", "-k", "1 nan; 3 4"], 2, "holds 'nan', expected a finite number"),
     "inf": (["photo.png", "-k", "1 1e999; 3 4"], 2, "not finite"),
     "yaml inf": (["photo.png", "-k", "inf.yaml"], 2, "holds '.inf', expected a finite number"),
+    "broken yaml": (["photo.png", "-k", "broken.yaml"], 2, "\nSuch as `matrix: [[-1, 0, 1], [-2,"),
     "yaml key": (["photo.png", "-k", "key.yaml"], 2, "there is no key 'matricks'\nDid you mean matrix?"),
     "yaml scale": (["photo.png", "-k", "scale.yaml"], 2, "scale"),
     "no yaml": (["photo.png", "-k", "none.yaml"], 2, "cannot read the kernel none.yaml"),
@@ -344,6 +346,7 @@ BAD = {
 def test_bad_input_is_one_clear_error_and_nothing_is_written(cli, photo: Path, own_world: Path, case: str) -> None:
     arguments, code, text = BAD[case]
     (own_world / "inf.yaml").write_text("matrix: [[1, .inf]]")
+    (own_world / "broken.yaml").write_text("matrix: [[1, 2")
     (own_world / "key.yaml").write_text("matricks: [[1, 2]]\nmatrix: [[1]]")
     (own_world / "scale.yaml").write_text("matrix: [[1, 2]]\nscale: 1e400")
     (own_world / "empty").mkdir()
