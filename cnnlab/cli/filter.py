@@ -53,7 +53,8 @@ def filter_command(
         str | None,
         typer.Option(
             metavar="clip|abs|signed|scale",
-            help="How responses become grey levels. Unless said, abs where the kernel sums to 0, else clip.",
+            help="How responses become grey levels. Unless said, abs where the kernel sums to 0; signed (zero is "
+            "mid-gray) for learnt kernels and those below 0 on mid-gray; else clip.",
             rich_help_panel=_OUTPUT,
         ),
     ] = None,

@@ -156,4 +156,5 @@ def _learnt_kernel(text: str, run: str, layer: str, channel: int, run_tensors: R
         checked_matrix(plane, f"the learnt kernel {layer}[{channel}]") for plane in weights[channel].astype(np.float64)
     )
     kind = "linear" if len(planes) == 1 else "planes"
-    return Kernel(file_part(f"{layer}-{channel}"), planes, kind, title=f"{layer}[{channel}]")  # type: ignore[arg-type]
+    name, title = file_part(f"{layer}-{channel}"), f"{layer}[{channel}]"
+    return Kernel(name, planes, kind, title=title, learnt=True)  # type: ignore[arg-type]

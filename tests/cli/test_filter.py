@@ -174,6 +174,15 @@ def test_the_sum_of_channels_is_that_of_their_responses(cli, photo: Path) -> Non
         np.testing.assert_array_equal(pixels_of(f"photo-{kernel}.png"), picture)
 
 
+def test_a_negative_response_is_not_black_unless_asked_for(cli, photo: Path) -> None:
+    assert "signed (default)" in cli("filter", photo, "-k", "-1 -1; -1 2", "-o", "s.png").out
+    assert pixels_of("s.png").max() > 100
+    Image.fromarray(COLOURS.astype(np.uint16)[:, :, 0] * 257).save("deep.png")
+    Path("negative.yaml").write_text("matrix: [[-1]]\noffset: 40000\n")
+    assert cli("filter", "deep.png", "-k", "negative.yaml", "--json").json["outputs"][0]["response"] == "clip"
+    assert cli("filter", photo, "-k", "-1 -1; -1 2", "--response", "clip", "-o", "c.png").code == 0
+
+
 def test_flip_is_convolution(cli, photo: Path) -> None:
     assert cli("filter", photo, "-k", "1 2 0; 0 0 0; 0 0 3", "--flip", "-o", "f.png").code == 0
     expected = cv2.filter2D(COLOURS, cv2.CV_32F, np.array([[3.0, 0, 0], [0, 0, 0], [0, 2, 1]]))
@@ -412,7 +421,11 @@ def test_a_learnt_kernel_is_applied_without_torch(cli, photo: Path, own_world: P
         raw = sum(cv2.filter2D(COLOURS[:, :, c], cv2.CV_64F, weights[3, c].astype(float)) for c in range(3))
         assert ended.json["outputs"][0]["min"] == pytest.approx(raw.min(), rel=1e-4)
         assert ended.json["outputs"][0]["max"] == pytest.approx(raw.max(), rel=1e-4)
-        assert np.abs(pixels_of("photo-conv1-3.png") - np.clip(np.rint(raw), 0, 255)).max() <= 1
+        assert ended.json["outputs"][0]["response"] == "signed"
+        signed = np.rint(128 + 127 * raw / np.abs(raw).max())
+        assert np.abs(pixels_of("photo-conv1-3.png") - signed).max() <= 1
+    assert cli("filter", photo, "-k", "last:conv1[3]", "--response", "clip", "-o", "clip.png").code == 0
+    assert np.abs(pixels_of("clip.png") - np.clip(np.rint(raw), 0, 255)).max() <= 1
     assert "did you mean conv1" in cli("filter", photo, "-k", "last:conv2[0]").err.lower()
     assert "output channels 0 to 3, received 4" in cli("filter", photo, "-k", "last:conv1[4]").err
     stored = run / "checkpoints" / "best.safetensors"

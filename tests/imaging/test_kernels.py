@@ -1,6 +1,7 @@
 """Kernels: the table, how they are typed, how they come apart."""
 
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -37,6 +38,30 @@ def test_edge_kernels_sum_to_zero(name: str) -> None:
     kernel = named_kernel(name, {})
     assert kernel.sums_to_zero
     assert default_response(kernel) == "abs"
+
+
+@pytest.mark.parametrize(
+    ("weights", "offset", "white", "response"),
+    [
+        ("-1 0 0.9", 0.0, 255, "signed"),
+        ("-1 0 1.1", 0.0, 255, "clip"),
+        ("-1", 255.0, 255, "clip"),  # a negative
+        ("-1", 100.0, 255, "signed"),
+        ("-1", 255.0, 765, "signed"),
+        ("-1 0 1", -50.0, 255, "abs"),
+    ],
+)
+def test_what_is_mostly_negative_does_not_become_black(
+    weights: str, offset: float, white: float, response: str
+) -> None:
+    assert default_response(replace(parse_kernel(weights), offset=offset), white) == response
+
+
+@pytest.mark.parametrize("weight", [1.0, -1.0])
+@pytest.mark.parametrize("planes", [1, 3])
+def test_a_learnt_kernel_shows_both_signs(weight: float, planes: int) -> None:
+    tensors = {"conv1.weight": np.full((1, planes, 3, 3), weight)}
+    assert default_response(parse_kernel("x:conv1[0]", lambda run: tensors)) == "signed"
 
 
 @pytest.mark.parametrize(
