@@ -65,7 +65,12 @@ def filter_command(
         ),
     ] = None,
     sheet: Annotated[
-        bool, typer.Option("--sheet", help="Also write IMAGE-sheet.png, for a slide.", rich_help_panel=_OUTPUT)
+        bool,
+        typer.Option(
+            "--sheet",
+            help="Also write IMAGE-sheet.png, for a slide; soft-sheet.png with -o soft.jpg.",
+            rich_help_panel=_OUTPUT,
+        ),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite other files.", rich_help_panel=_OUTPUT)] = False,
     threads: Annotated[int | None, typer.Option(min=1, metavar="N", help="Threads; all cores unless said.")] = None,

@@ -24,7 +24,8 @@ DrawSheet = Callable[[Picture, Sequence[Filtered]], bytes]
 class Destination:
     """Where outputs go: beside each picture, or to `output`; over other files only with `force`.
 
-    `output` is a folder where it is one already, ends with a slash, or has no ending; else a file for one output.
+    `output` is a folder where it is one already, ends with a slash, or has no ending; else a file for one output,
+    which names the sheet as well.
     """
 
     output: str | None = None
@@ -181,7 +182,7 @@ def filter_images(
     targets = _name_targets(sources.paths, kernels, destination, sheet=draw_sheet is not None)
     if destination.force:
         _check_sources_stay(sources.paths, targets)
-    write_all(dict(sources.samples), force=destination.force)
+    write_all(dict(sources.samples), force=destination.force, otherwise="call from another folder")
     for index, (source, target) in enumerate(zip(sources.paths, targets, strict=True), 1):
         yield ImageStarted(source, index, len(sources.paths))
         try:
@@ -233,7 +234,7 @@ def _name_targets(
         suffix = source.suffix if source.suffix.lower() in SUFFIXES else ".png"
         folder = common or source.parent
         outputs = [file or _free_name(folder, f"{source.stem}-{kernel.name}", suffix, taken) for kernel in kernels]
-        page = _free_name(folder, f"{source.stem}-sheet", ".png", taken) if sheet else None
+        page = _free_name(folder, f"{(file or source).stem}-sheet", ".png", taken) if sheet else None
         targets.append(_Target(tuple(outputs), page))
     return targets
 

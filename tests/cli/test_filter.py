@@ -123,8 +123,26 @@ def test_output_as_a_file_and_as_a_folder(cli, photo: Path, own_world: Path) -> 
 
 def test_a_sheet_goes_beside_an_output_of_its_name(cli, photo: Path, own_world: Path) -> None:
     assert cli("filter", photo, "-k", "blur", "-o", own_world / "photo-sheet.png", "--sheet").code == 0
-    assert files(own_world) == {"photo.png", "photo-sheet.png", "photo-sheet-2.png"}
+    assert files(own_world) == {"photo.png", "photo-sheet.png", "photo-sheet-sheet.png"}
     assert pixels_of("photo-sheet.png").shape == COLOURS.shape
+
+
+def test_what_an_error_on_a_taken_name_advises_helps(cli, photo: Path, own_world: Path) -> None:
+    assert cli("filter", photo, "-k", "1 2; 3 4", "--sheet").code == 0
+    for output in ((), ("-o", "rel.jpg"), ("-o", "new")):
+        ended = cli("filter", photo, "-k", "2 1", "--sheet", *output)
+        assert ended.code == (0 if output else 2)
+    assert "sheet: new/photo-sheet.png" in ended.out.replace("\\", "/")
+    assert files(own_world) - {"new"} == {
+        "photo.png", "photo-custom.png", "photo-sheet.png", "rel.jpg", "rel-sheet.png"
+    }  # fmt: skip
+    hint = "Use --force to overwrite it, or give -o a file or folder that is not there yet"
+    for output in ((), ("-o", "rel.jpg"), ("-o", "new")):
+        assert hint in cli("filter", photo, "-k", "3 1", "--sheet", *output).err
+    Image.fromarray(COLOURS).save("china.jpg")
+    ended = cli("filter", "sample:china", "-k", "blur", "-o", "x.png")  # where -o is of no help
+    assert ended.code == 2
+    assert "china.jpg is there already, and is another picture\nUse --force to overwrite it, or call from" in ended.err
 
 
 def test_no_output_overwrites_a_picture_still_to_be_filtered(cli, photo: Path, own_world: Path) -> None:
