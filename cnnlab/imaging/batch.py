@@ -88,11 +88,15 @@ Event = ImageStarted | ImageDone | ImageFailed
 
 @dataclass(frozen=True)
 class Sources:
-    """The pictures that are meant; `skipped` in folders: outputs of earlier calls. `samples` have to be written."""
+    """The pictures that are meant; `samples` have to be written.
+
+    Left out in folders: `skipped`, outputs of earlier calls, and `others`, files whose ending is no picture's.
+    """
 
     paths: tuple[Path, ...]
     skipped: tuple[Path, ...] = ()
     samples: tuple[tuple[Path, bytes], ...] = ()
+    others: tuple[Path, ...] = ()
 
 
 def find_sources(names: Sequence[str], kernels: Sequence[Kernel] = ()) -> Sources:
@@ -105,6 +109,7 @@ def find_sources(names: Sequence[str], kernels: Sequence[Kernel] = ()) -> Source
     """
     paths: list[Path] = []
     skipped: list[Path] = []
+    others: list[Path] = []
     samples: list[tuple[Path, bytes]] = []
     for name in names:
         path = Path(name)
@@ -113,19 +118,20 @@ def find_sources(names: Sequence[str], kernels: Sequence[Kernel] = ()) -> Source
             samples.append((path, content))
             paths.append(path)
         elif is_folder(path):
-            found, outputs = _pictures_in(path, [kernel.name for kernel in kernels])
+            found, outputs, rest = _pictures_in(path, [kernel.name for kernel in kernels])
             paths += found
             skipped += outputs
+            others += rest
         else:
             paths.append(path)
-    return Sources(tuple(dict.fromkeys(paths)), tuple(skipped), tuple(dict.fromkeys(samples)))
+    return Sources(tuple(dict.fromkeys(paths)), tuple(skipped), tuple(dict.fromkeys(samples)), tuple(others))
 
 
-def _pictures_in(folder: Path, kernels: Sequence[str]) -> tuple[list[Path], list[Path]]:
-    """The pictures of a folder by name, and those that look like outputs: NAME-KERNEL beside a picture NAME."""
+def _pictures_in(folder: Path, kernels: Sequence[str]) -> tuple[list[Path], list[Path], list[Path]]:
+    """A folder's pictures by name, what looks like outputs (NAME-KERNEL beside a picture NAME), and other files."""
     try:
-        named = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not is_clutter(path.name)]
-        files = sorted(path for path in named if path.is_file())
+        there = sorted(path for path in folder.iterdir() if not is_clutter(path.name))
+        files = [path for path in there if path.suffix.lower() in SUFFIXES and path.is_file()]
     except OSError as error:
         raise MachineError(f"cannot read the folder {printable(folder)}: {error.strerror}") from error
     stems = {path.stem for path in files}
@@ -144,7 +150,8 @@ def _pictures_in(folder: Path, kernels: Sequence[str]) -> tuple[list[Path], list
         raise PictureError(
             f"the folder {printable(folder)} holds no picture", hint="Expected files ending in " + ", ".join(SUFFIXES)
         )
-    return pictures, list(outputs)
+    others = [path for path in there if path.suffix.lower() not in SUFFIXES and is_file(path)]
+    return pictures, list(outputs), others
 
 
 def _sample(name: str) -> tuple[Path, bytes]:

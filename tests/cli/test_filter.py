@@ -261,6 +261,24 @@ def test_a_folder_leaves_out_its_own_outputs(cli, photo: Path, own_world: Path) 
     }  # fmt: skip
 
 
+def test_files_of_a_folder_that_are_not_read_are_told_in_a_line(cli, photo: Path, own_world: Path) -> None:
+    for name in ("a.gif", "b.GIF", "c.txt", "README", ".DS_Store", "Thumbs.db", "\x1b[31m"):
+        Path(name).touch()
+    Path("below.gif").mkdir()
+    line = "note: 5 files left out, of kinds that are not read: \\x1b[31m, .gif, .txt, README\n"
+    ended = cli("filter", ".", "-k", "edge")
+    assert ended.code == 0
+    assert line in ended.out
+    ended = cli("filter", ".", "-k", "edge", "--json")
+    assert line in ended.err
+    assert len(ended.json["outputs"]) == 1
+    assert "left out" not in cli("filter", photo, "-k", "edge").out
+    for number in range(8):
+        Path(f"x.{number}").touch()
+    out = cli("filter", ".", "-k", "edge").out
+    assert "13 files left out, of kinds that are not read: \\x1b[31m, .0, .1, .2, .3, .4, …\n" in out
+
+
 @pytest.mark.parametrize("columns", [60, 80, 200])
 def test_paths_of_outputs_stay_whole(cli, photo: Path, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
