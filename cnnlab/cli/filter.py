@@ -9,7 +9,7 @@ from cnnlab.cli.options import Json, Quiet, Verbose
 from cnnlab.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
 
@@ -53,7 +53,8 @@ def filter_command(
         str | None,
         typer.Option(
             metavar="clip|abs|signed|scale",
-            help="How responses become grey levels. Unless said, abs where the kernel sums to 0, else clip.",
+            help="How responses become grey levels. Unless said, abs where the kernel sums to 0; signed (zero is "
+            "mid-gray) for learnt kernels and those below 0 on mid-gray; else clip.",
             rich_help_panel=_OUTPUT,
         ),
     ] = None,
@@ -64,7 +65,12 @@ def filter_command(
         ),
     ] = None,
     sheet: Annotated[
-        bool, typer.Option("--sheet", help="Also write IMAGE-sheet.png, for a slide.", rich_help_panel=_OUTPUT)
+        bool,
+        typer.Option(
+            "--sheet",
+            help="Also write IMAGE-sheet.png, for a slide; soft-sheet.png with -o soft.jpg.",
+            rich_help_panel=_OUTPUT,
+        ),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite other files.", rich_help_panel=_OUTPUT)] = False,
     threads: Annotated[int | None, typer.Option(min=1, metavar="N", help="Threads; all cores unless said.")] = None,
@@ -103,11 +109,22 @@ def filter_command(
     options = FilterOptions(pad, stride, channels, response, flip, threads)  # type: ignore[arg-type]  # it checks them
     kernels = [parse_kernel(text, lambda run: _best_weights(run, Path(out))) for text in kernel]
     sources = find_sources(images, kernels)
+    if sources.others:
+        talk.note(_left_out(sources.others))
     draw = _sheet_drawer() if sheet else None
     events = filter_images(sources, kernels, options, Destination(output, force), draw)
     failed = FilterView(talk, sources, default_response=response is None).follow(events)
     if failed:
         raise typer.Exit(failed)
+
+
+def _left_out(others: "Sequence[Path]") -> str:
+    """The notice on files in folders that are not read."""
+    from cnnlab.text import counted, cut
+
+    kinds = sorted({path.suffix.lower() or path.name for path in others})
+    more = ", …" if len(kinds) > 6 else ""
+    return f"{counted(len(others), 'file')} left out, of kinds that are not read: {cut(', '.join(kinds[:6]))}{more}"
 
 
 def _sheet_drawer() -> "DrawSheet":

@@ -64,8 +64,8 @@ def apply_kernel(picture: Picture, kernel: Kernel, options: FilterOptions) -> Fi
     """Filter a picture.
 
     Padding is `reflect` and the stride 1, but for pools, which take whole windows (`none`) and have a stride of their
-    own; the response is `abs` for kernels that sum to 0, `clip` otherwise. Alpha is kept as it is at the pixels that
-    remain; a colour profile goes where the number of channels changes.
+    own; the response is that of `default_response`. Alpha is kept as it is at the pixels that remain; a colour profile
+    goes where the number of channels changes.
 
     Raises:
         UsageError: the kernel does not fit the picture, or its planes do not fit the channels.
@@ -73,8 +73,8 @@ def apply_kernel(picture: Picture, kernel: Kernel, options: FilterOptions) -> Fi
     started = time.perf_counter()
     pad: Pad = options.pad or ("none" if kernel.stride else "reflect")
     stride = options.stride if options.stride is not None else kernel.stride or 1
-    response = options.response or default_response(kernel)
     pixels, used, largest = _channels(picture.pixels, kernel.flipped() if options.flip else kernel, options.channels)
+    response = options.response or default_response(kernel, largest or float(np.iinfo(picture.pixels.dtype).max))
     summed = options.channels == "sum" and kernel.kind in ("magnitude", "max")
     job = Correlation(pixels, used, pad, stride, picture.alpha, precise=False, max_value=largest, summed=summed)
     rows, columns = job.grids

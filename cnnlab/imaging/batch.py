@@ -24,7 +24,8 @@ DrawSheet = Callable[[Picture, Sequence[Filtered]], bytes]
 class Destination:
     """Where outputs go: beside each picture, or to `output`; over other files only with `force`.
 
-    `output` is a folder where it is one already, ends with a slash, or has no ending; else a file for one output.
+    `output` is a folder where it is one already, ends with a slash, or has no ending; else a file for one output,
+    which names the sheet as well.
     """
 
     output: str | None = None
@@ -87,11 +88,15 @@ Event = ImageStarted | ImageDone | ImageFailed
 
 @dataclass(frozen=True)
 class Sources:
-    """The pictures that are meant; `skipped` in folders: outputs of earlier calls. `samples` have to be written."""
+    """The pictures that are meant; `samples` have to be written.
+
+    Left out in folders: `skipped`, outputs of earlier calls, and `others`, files whose ending is no picture's.
+    """
 
     paths: tuple[Path, ...]
     skipped: tuple[Path, ...] = ()
     samples: tuple[tuple[Path, bytes], ...] = ()
+    others: tuple[Path, ...] = ()
 
 
 def find_sources(names: Sequence[str], kernels: Sequence[Kernel] = ()) -> Sources:
@@ -104,6 +109,7 @@ def find_sources(names: Sequence[str], kernels: Sequence[Kernel] = ()) -> Source
     """
     paths: list[Path] = []
     skipped: list[Path] = []
+    others: list[Path] = []
     samples: list[tuple[Path, bytes]] = []
     for name in names:
         path = Path(name)
@@ -112,19 +118,20 @@ def find_sources(names: Sequence[str], kernels: Sequence[Kernel] = ()) -> Source
             samples.append((path, content))
             paths.append(path)
         elif is_folder(path):
-            found, outputs = _pictures_in(path, [kernel.name for kernel in kernels])
+            found, outputs, rest = _pictures_in(path, [kernel.name for kernel in kernels])
             paths += found
             skipped += outputs
+            others += rest
         else:
             paths.append(path)
-    return Sources(tuple(dict.fromkeys(paths)), tuple(skipped), tuple(dict.fromkeys(samples)))
+    return Sources(tuple(dict.fromkeys(paths)), tuple(skipped), tuple(dict.fromkeys(samples)), tuple(others))
 
 
-def _pictures_in(folder: Path, kernels: Sequence[str]) -> tuple[list[Path], list[Path]]:
-    """The pictures of a folder by name, and those that look like outputs: NAME-KERNEL beside a picture NAME."""
+def _pictures_in(folder: Path, kernels: Sequence[str]) -> tuple[list[Path], list[Path], list[Path]]:
+    """A folder's pictures by name, what looks like outputs (NAME-KERNEL beside a picture NAME), and other files."""
     try:
-        named = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not is_clutter(path.name)]
-        files = sorted(path for path in named if path.is_file())
+        there = sorted(path for path in folder.iterdir() if not is_clutter(path.name))
+        files = [path for path in there if path.suffix.lower() in SUFFIXES and path.is_file()]
     except OSError as error:
         raise MachineError(f"cannot read the folder {printable(folder)}: {error.strerror}") from error
     stems = {path.stem for path in files}
@@ -143,7 +150,8 @@ def _pictures_in(folder: Path, kernels: Sequence[str]) -> tuple[list[Path], list
         raise PictureError(
             f"the folder {printable(folder)} holds no picture", hint="Expected files ending in " + ", ".join(SUFFIXES)
         )
-    return pictures, list(outputs)
+    others = [path for path in there if path.suffix.lower() not in SUFFIXES and is_file(path)]
+    return pictures, list(outputs), others
 
 
 def _sample(name: str) -> tuple[Path, bytes]:
@@ -181,7 +189,7 @@ def filter_images(
     targets = _name_targets(sources.paths, kernels, destination, sheet=draw_sheet is not None)
     if destination.force:
         _check_sources_stay(sources.paths, targets)
-    write_all(dict(sources.samples), force=destination.force)
+    write_all(dict(sources.samples), force=destination.force, otherwise="call from another folder")
     for index, (source, target) in enumerate(zip(sources.paths, targets, strict=True), 1):
         yield ImageStarted(source, index, len(sources.paths))
         try:
@@ -233,7 +241,7 @@ def _name_targets(
         suffix = source.suffix if source.suffix.lower() in SUFFIXES else ".png"
         folder = common or source.parent
         outputs = [file or _free_name(folder, f"{source.stem}-{kernel.name}", suffix, taken) for kernel in kernels]
-        page = _free_name(folder, f"{source.stem}-sheet", ".png", taken) if sheet else None
+        page = _free_name(folder, f"{(file or source).stem}-sheet", ".png", taken) if sheet else None
         targets.append(_Target(tuple(outputs), page))
     return targets
 

@@ -29,7 +29,7 @@ class Kernel:
         magnitude: √(gx² + gy²) of two responses;
         max: the largest pixel under a matrix of ones.
     `name` is a part of file names. `stride` is a pool's own step, None for all others; a pool takes whole windows
-    only. `title` is what was asked for, options and all, where it says more than the name.
+    only. `title` is what was asked for, options and all, where it says more than the name. `learnt`: a net's own.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Kernel:
     offset: float = 0.0
     stride: int | None = None
     title: str = ""
+    learnt: bool = False
 
     @property
     def label(self) -> str:

@@ -13,9 +13,18 @@ Response = Literal["clip", "abs", "signed", "scale"]
 RESPONSES: tuple[Response, ...] = ("clip", "abs", "signed", "scale")
 
 
-def default_response(kernel: Kernel) -> Response:
-    """`abs` for a kernel that sums to 0, whose responses are of both signs; `clip` for all others."""
-    return "abs" if kernel.sums_to_zero else "clip"
+def default_response(kernel: Kernel, white: float = 255.0) -> Response:
+    """`abs` for a kernel that sums to 0, `signed` where `clip` could show black alone; `clip` for all others.
+
+    That is so of learnt kernels, whose responses are of either sign, and of those that answer to mid-gray, half of
+    `white`, below 0: the mean response to a picture is that to its mean level.
+    """
+    if kernel.learnt:
+        return "signed"
+    if kernel.sums_to_zero:
+        return "abs"
+    total = sum(float(weights.sum()) for weights in kernel.weights)
+    return "signed" if total * white / 2 + kernel.offset < 0 else "clip"
 
 
 def to_levels(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnlab.errors import UsageError
+from cnnlab.errors import RecipeError, UsageError
 from cnnlab.imaging.kernels import MAX_WEIGHT, Kernel, checked_matrix, named_kernel
 from cnnlab.reading import read_up_to
 from cnnlab.recipe.spec import parse_spec, parse_value
@@ -19,6 +19,8 @@ RunTensors = Callable[[str], Mapping[str, np.ndarray]]
 
 _LEARNT = re.compile(r"(?P<run>.+):(?P<layer>[A-Za-z_][A-Za-z0-9_.]*)\[(?P<channel>\d{1,6})\]")
 _YAML_KEYS = ("name", "matrix", "scale", "offset")
+_SPEC_HINT = "Such as gaussian:size=15,sigma=1.5: a point in numbers, commas between options; see --list"
+_YAML_HINT = "Such as `matrix: [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]`; name, scale and offset may stand beside it"
 
 
 def parse_kernel(text: str, run_tensors: RunTensors | None = None) -> Kernel:
@@ -39,7 +41,10 @@ def parse_kernel(text: str, run_tensors: RunTensors | None = None) -> Kernel:
         return _yaml_kernel(Path(text))
     if ";" in text or text[0] in "+-.0123456789[" or re.search(r"\s", text):
         return Kernel("custom", (_inline_matrix(text, f"the kernel {cut(text)!r}"),))
-    spec = parse_spec(text)
+    try:
+        spec = parse_spec(text)
+    except UsageError as error:  # whose hint may be on recipes
+        raise UsageError(error.message, hint=_SPEC_HINT) from None
     kernel = named_kernel(spec.name, spec.options)
     return replace(kernel, name=file_part(spec.label)) if spec.label else kernel
 
@@ -50,8 +55,16 @@ def file_part(text: str) -> str:
 
 
 def _inline_matrix(text: str, where: str) -> np.ndarray:
-    """A matrix from rows between semicolons, numbers between spaces or commas; 1/9 is a number."""
-    rows = [re.split(r"\s*,\s*|\s+", row.strip()) for row in text.strip("[] \t\n").removesuffix(";").split(";")]
+    """A matrix from rows between semicolons, or in brackets each; numbers between spaces or commas; 1/9 is a number."""
+    inner = re.sub(r"\]\s*(?:,\s*)?\[", ";", text).strip("[] \t\n").removesuffix(";")
+    lines = [row.strip() for row in inner.split(";")]
+    for line in lines:
+        if re.search(r"\S,\S", line) and re.search(r"\s", line):
+            raise UsageError(
+                f"{where} is ambiguous: commas and spaces are mixed in {cut(line)!r}",
+                hint='Write "0.5 0.5; 0.5 0.5": a point in numbers, spaces alone between them',
+            )
+    rows = [re.split(r"\s*,\s*|\s+", line) for line in lines]
     if len({len(row) for row in rows}) > 1:
         raise UsageError(
             f"{where} is ragged: its rows have {', '.join(str(len(row)) for row in rows)} numbers",
@@ -79,7 +92,10 @@ def _yaml_kernel(path: Path) -> Kernel:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"cannot read the kernel {name}: {reason}", hint="Check the spelling") from None
-    document = load_yaml(content, name).value
+    try:
+        document = load_yaml(content, name).value
+    except RecipeError as error:  # whose hint may be on recipes
+        raise UsageError(error.message, hint=_YAML_HINT) from None
     if not isinstance(document, dict) or "matrix" not in document:
         raise UsageError(f"{name}: expected the keys name, matrix, scale, offset; of which matrix must be there")
     for key in document:
@@ -140,4 +156,5 @@ def _learnt_kernel(text: str, run: str, layer: str, channel: int, run_tensors: R
         checked_matrix(plane, f"the learnt kernel {layer}[{channel}]") for plane in weights[channel].astype(np.float64)
     )
     kind = "linear" if len(planes) == 1 else "planes"
-    return Kernel(file_part(f"{layer}-{channel}"), planes, kind, title=f"{layer}[{channel}]")  # type: ignore[arg-type]
+    name, title = file_part(f"{layer}-{channel}"), f"{layer}[{channel}]"
+    return Kernel(name, planes, kind, title=title, learnt=True)  # type: ignore[arg-type]

@@ -79,16 +79,22 @@ def format_of(path: Path) -> str:
         ) from None
 
 
-def write_all(files: Mapping[Path, bytes], *, force: bool) -> None:
+_ELSEWHERE = "give -o a file or folder that is not there yet"
+
+
+def write_all(files: Mapping[Path, bytes], *, force: bool, otherwise: str = _ELSEWHERE) -> None:
     """Write all files or, where one of them may not be overwritten or written, none; the same again is left alone.
 
     All are on the disk under temporary names before the first gets its own.
+
+    Args:
+        otherwise: the way out besides `force`, for the hint.
 
     Raises:
         UsageError: another file has the name, and `force` is not given.
         MachineError: the disk, a permission, a path below a file, a folder of that name.
     """
-    missing = {path: content for path, content in files.items() if not _is_written(path, content, force=force)}
+    missing = {path: content for path, content in files.items() if not _is_written(path, content, force, otherwise)}
     folders = {path.parent for path in missing}
     for folder in folders:
         _make_folder(folder)
@@ -109,7 +115,7 @@ def write_all(files: Mapping[Path, bytes], *, force: bool) -> None:
             sync_folder(folder)
 
 
-def _is_written(path: Path, content: bytes, *, force: bool) -> bool:
+def _is_written(path: Path, content: bytes, force: bool, otherwise: str) -> bool:
     """Whether the file is there with that content."""
     with writing(path):
         if not path.exists():
@@ -123,7 +129,7 @@ def _is_written(path: Path, content: bytes, *, force: bool) -> bool:
     if not force:
         raise UsageError(
             f"{printable(path)} is there already, and is another picture",
-            hint="Use --force to overwrite it, or -o to write elsewhere",
+            hint=f"Use --force to overwrite it, or {otherwise}",
         )
     return False
 

@@ -123,8 +123,26 @@ def test_output_as_a_file_and_as_a_folder(cli, photo: Path, own_world: Path) -> 
 
 def test_a_sheet_goes_beside_an_output_of_its_name(cli, photo: Path, own_world: Path) -> None:
     assert cli("filter", photo, "-k", "blur", "-o", own_world / "photo-sheet.png", "--sheet").code == 0
-    assert files(own_world) == {"photo.png", "photo-sheet.png", "photo-sheet-2.png"}
+    assert files(own_world) == {"photo.png", "photo-sheet.png", "photo-sheet-sheet.png"}
     assert pixels_of("photo-sheet.png").shape == COLOURS.shape
+
+
+def test_what_an_error_on_a_taken_name_advises_helps(cli, photo: Path, own_world: Path) -> None:
+    assert cli("filter", photo, "-k", "1 2; 3 4", "--sheet").code == 0
+    for output in ((), ("-o", "rel.jpg"), ("-o", "new")):
+        ended = cli("filter", photo, "-k", "2 1", "--sheet", *output)
+        assert ended.code == (0 if output else 2)
+    assert "sheet: new/photo-sheet.png" in ended.out.replace("\\", "/")
+    assert files(own_world) - {"new"} == {
+        "photo.png", "photo-custom.png", "photo-sheet.png", "rel.jpg", "rel-sheet.png"
+    }  # fmt: skip
+    hint = "Use --force to overwrite it, or give -o a file or folder that is not there yet"
+    for output in ((), ("-o", "rel.jpg"), ("-o", "new")):
+        assert hint in cli("filter", photo, "-k", "3 1", "--sheet", *output).err
+    Image.fromarray(COLOURS).save("china.jpg")
+    ended = cli("filter", "sample:china", "-k", "blur", "-o", "x.png")  # where -o is of no help
+    assert ended.code == 2
+    assert "china.jpg is there already, and is another picture\nUse --force to overwrite it, or call from" in ended.err
 
 
 def test_no_output_overwrites_a_picture_still_to_be_filtered(cli, photo: Path, own_world: Path) -> None:
@@ -172,6 +190,15 @@ def test_the_sum_of_channels_is_that_of_their_responses(cli, photo: Path) -> Non
     for kernel, picture in expected.items():
         assert cli("filter", photo, "-k", kernel, "--channels", "sum").code == 0
         np.testing.assert_array_equal(pixels_of(f"photo-{kernel}.png"), picture)
+
+
+def test_a_negative_response_is_not_black_unless_asked_for(cli, photo: Path) -> None:
+    assert "signed (default)" in cli("filter", photo, "-k", "-1 -1; -1 2", "-o", "s.png").out
+    assert pixels_of("s.png").max() > 100
+    Image.fromarray(COLOURS.astype(np.uint16)[:, :, 0] * 257).save("deep.png")
+    Path("negative.yaml").write_text("matrix: [[-1]]\noffset: 40000\n")
+    assert cli("filter", "deep.png", "-k", "negative.yaml", "--json").json["outputs"][0]["response"] == "clip"
+    assert cli("filter", photo, "-k", "-1 -1; -1 2", "--response", "clip", "-o", "c.png").code == 0
 
 
 def test_flip_is_convolution(cli, photo: Path) -> None:
@@ -232,6 +259,24 @@ def test_a_folder_leaves_out_its_own_outputs(cli, photo: Path, own_world: Path) 
     assert files(folder) == {
         "a.png", "b.bmp", "c-edge.png", "notes.txt", "a-edge.png", "b-edge.bmp", "c-edge-edge.png"
     }  # fmt: skip
+
+
+def test_files_of_a_folder_that_are_not_read_are_told_in_a_line(cli, photo: Path, own_world: Path) -> None:
+    for name in ("a.gif", "b.GIF", "c.txt", "README", ".DS_Store", "Thumbs.db", "\x1b[31m"):
+        Path(name).touch()
+    Path("below.gif").mkdir()
+    line = "note: 5 files left out, of kinds that are not read: \\x1b[31m, .gif, .txt, README\n"
+    ended = cli("filter", ".", "-k", "edge")
+    assert ended.code == 0
+    assert line in ended.out
+    ended = cli("filter", ".", "-k", "edge", "--json")
+    assert line in ended.err
+    assert len(ended.json["outputs"]) == 1
+    assert "left out" not in cli("filter", photo, "-k", "edge").out
+    for number in range(8):
+        Path(f"x.{number}").touch()
+    out = cli("filter", ".", "-k", "edge").out
+    assert "13 files left out, of kinds that are not read: \\x1b[31m, .0, .1, .2, .3, .4, …\n" in out
 
 
 @pytest.mark.parametrize("columns", [60, 80, 200])
@@ -307,9 +352,11 @@ BAD = {
     "unknown kernel": (["photo.png", "-k", "soble-x"], 2, "there is no kernel 'soble-x'\nDid you mean sobel-x"),
     "unknown option": (["photo.png", "-k", "gaussian:sise=3"], 2, "no option 'sise'\nDid you mean size?"),
     "option of none": (["photo.png", "-k", "edge:size=3"], 2, "edge has no options"),
+    "decimal comma": (["photo.png", "-k", "gaussian:sigma=1,5"], 2, "'5'\nSuch as gaussian:size=15,sigma=1.5:"),
     "size 0": (["photo.png", "-k", "blur:size=0"], 2, "expected a whole number from 1 to 501, received '0'"),
     "size too large": (["photo.png", "-k", "blur:size=100000"], 2, "expected a whole number from 1 to 501"),
     "sigma": (["photo.png", "-k", "gaussian:sigma=-1"], 2, "gaussian:sigma: expected a number"),
+    "decimal commas": (["photo.png", "-k", "0,5 0,5; 0,5 0,5"], 2, "a point in numbers"),
     "ragged": (["photo.png", "-k", "1 2; 3"], 2, "is ragged: its rows have 2, 1 numbers"),
     "empty": (["photo.png", "-k", ""], 2, "an empty kernel"),
     "empty rows": (["photo.png", "-k", ";"], 2, "expected a finite number"),
@@ -317,6 +364,7 @@ BAD = {
     "nan": (["photo.png", "-k", "1 nan; 3 4"], 2, "holds 'nan', expected a finite number"),
     "inf": (["photo.png", "-k", "1 1e999; 3 4"], 2, "not finite"),
     "yaml inf": (["photo.png", "-k", "inf.yaml"], 2, "holds '.inf', expected a finite number"),
+    "broken yaml": (["photo.png", "-k", "broken.yaml"], 2, "\nSuch as `matrix: [[-1, 0, 1], [-2,"),
     "yaml key": (["photo.png", "-k", "key.yaml"], 2, "there is no key 'matricks'\nDid you mean matrix?"),
     "yaml scale": (["photo.png", "-k", "scale.yaml"], 2, "scale"),
     "no yaml": (["photo.png", "-k", "none.yaml"], 2, "cannot read the kernel none.yaml"),
@@ -343,6 +391,7 @@ BAD = {
 def test_bad_input_is_one_clear_error_and_nothing_is_written(cli, photo: Path, own_world: Path, case: str) -> None:
     arguments, code, text = BAD[case]
     (own_world / "inf.yaml").write_text("matrix: [[1, .inf]]")
+    (own_world / "broken.yaml").write_text("matrix: [[1, 2")
     (own_world / "key.yaml").write_text("matricks: [[1, 2]]\nmatrix: [[1]]")
     (own_world / "scale.yaml").write_text("matrix: [[1, 2]]\nscale: 1e400")
     (own_world / "empty").mkdir()
@@ -408,7 +457,11 @@ def test_a_learnt_kernel_is_applied_without_torch(cli, photo: Path, own_world: P
         raw = sum(cv2.filter2D(COLOURS[:, :, c], cv2.CV_64F, weights[3, c].astype(float)) for c in range(3))
         assert ended.json["outputs"][0]["min"] == pytest.approx(raw.min(), rel=1e-4)
         assert ended.json["outputs"][0]["max"] == pytest.approx(raw.max(), rel=1e-4)
-        assert np.abs(pixels_of("photo-conv1-3.png") - np.clip(np.rint(raw), 0, 255)).max() <= 1
+        assert ended.json["outputs"][0]["response"] == "signed"
+        signed = np.rint(128 + 127 * raw / np.abs(raw).max())
+        assert np.abs(pixels_of("photo-conv1-3.png") - signed).max() <= 1
+    assert cli("filter", photo, "-k", "last:conv1[3]", "--response", "clip", "-o", "clip.png").code == 0
+    assert np.abs(pixels_of("clip.png") - np.clip(np.rint(raw), 0, 255)).max() <= 1
     assert "did you mean conv1" in cli("filter", photo, "-k", "last:conv2[0]").err.lower()
     assert "output channels 0 to 3, received 4" in cli("filter", photo, "-k", "last:conv1[4]").err
     stored = run / "checkpoints" / "best.safetensors"

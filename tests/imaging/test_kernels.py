@@ -1,6 +1,7 @@
 """Kernels: the table, how they are typed, how they come apart."""
 
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -37,6 +38,30 @@ def test_edge_kernels_sum_to_zero(name: str) -> None:
     kernel = named_kernel(name, {})
     assert kernel.sums_to_zero
     assert default_response(kernel) == "abs"
+
+
+@pytest.mark.parametrize(
+    ("weights", "offset", "white", "response"),
+    [
+        ("-1 0 0.9", 0.0, 255, "signed"),
+        ("-1 0 1.1", 0.0, 255, "clip"),
+        ("-1", 255.0, 255, "clip"),  # a negative
+        ("-1", 100.0, 255, "signed"),
+        ("-1", 255.0, 765, "signed"),
+        ("-1 0 1", -50.0, 255, "abs"),
+    ],
+)
+def test_what_is_mostly_negative_does_not_become_black(
+    weights: str, offset: float, white: float, response: str
+) -> None:
+    assert default_response(replace(parse_kernel(weights), offset=offset), white) == response
+
+
+@pytest.mark.parametrize("weight", [1.0, -1.0])
+@pytest.mark.parametrize("planes", [1, 3])
+def test_a_learnt_kernel_shows_both_signs(weight: float, planes: int) -> None:
+    tensors = {"conv1.weight": np.full((1, planes, 3, 3), weight)}
+    assert default_response(parse_kernel("x:conv1[0]", lambda run: tensors)) == "signed"
 
 
 @pytest.mark.parametrize(
@@ -103,6 +128,11 @@ def test_a_sigma_of_almost_nothing_leaves_the_middle_pixels(name: str, size: int
         ("[1 2e-1 .5]", [[1, 0.2, 0.5]]),
         ("1/9 2/9; 0 -1/4", [[1 / 9, 2 / 9], [0, -0.25]]),
         ("7", [[7]]),
+        ("1, 2, 3; 4, 5, 6", [[1, 2, 3], [4, 5, 6]]),
+        ("1 , 2 ; 3 , 4", [[1, 2], [3, 4]]),
+        ("[[1,2,1],[0,0,0],[-1,-2,-1]]", [[1, 2, 1], [0, 0, 0], [-1, -2, -1]]),
+        ("[ [1, .5], [0, 1/4] ]", [[1, 0.5], [0, 0.25]]),
+        ("[[1 2]\n [3 4]]", [[1, 2], [3, 4]]),  # as NumPy prints it
     ],
 )
 def test_inline_matrices(text: str, rows: list[list[float]]) -> None:
@@ -119,9 +149,25 @@ def test_no_matrices(text: str) -> None:
         parse_kernel(text)
 
 
+@pytest.mark.parametrize(
+    "text", ["[[1,2],[3]]", "[[1,2],,[3,4]]", "[[[1,2],[3,4]],[[5,6],[7,8]]]", "[[a,b]]", "[[],[]]"]
+)
+def test_no_nested_matrices(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_kernel(text)
+
+
+@pytest.mark.parametrize("text", ["0,5 0,5; 0,5 0,5", "0,5, 0,5; 0,5, 0,5", "1 2; 0,5 0,5", "[[0,5 0,5],[1 2]]"])
+def test_decimal_commas_are_not_read_as_more_numbers(text: str) -> None:
+    with pytest.raises(UsageError, match=r"is ambiguous: commas and spaces are mixed in '0,5,? 0,5'") as caught:
+        parse_kernel(text)
+    assert 'Write "0.5 0.5; 0.5 0.5": a point in numbers' in (caught.value.hint or "")
+
+
 def test_an_oversized_matrix_is_refused() -> None:
-    with pytest.raises(UsageError, match=f"a side may be {MAX_SIZE} at most"):
-        parse_kernel(" ".join(["1"] * (MAX_SIZE + 1)))
+    for text in (" ".join(["1"] * (MAX_SIZE + 1)), f"[{','.join(['[1]'] * (MAX_SIZE + 1))}]"):
+        with pytest.raises(UsageError, match=f"a side may be {MAX_SIZE} at most"):
+            parse_kernel(text)
 
 
 @pytest.mark.parametrize("text", ["../../etc/passwd", "a:b*c?", "\x1b[31m", "CON.", "层 1", "", "x" * 300])

@@ -1,5 +1,6 @@
 """The sheet of `cnnlab filter`: nothing on it touches, is cut off or missing, and its worked window is true."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,39 @@ def test_a_caption_keeps_away_from_the_title_below(count: int, monkeypatch: pyte
         if caption.x0 < title.x1 and title.x0 < caption.x1 and title.y0 < caption.y0
     ]  # fmt: skip
     assert min(gaps) >= 8  # pixels of 1296
+
+
+def captions(pixels: np.ndarray, result: Filtered, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is written below the blocks of a sheet with one kernel."""
+    kept = []
+    monkeypatch.setattr(sheet, "encoded", lambda figure, kind: kept.append(figure) or b"")
+    sheet.draw_sheet(Picture(pixels), [result])
+    return [axes.texts[-1].get_text() for axes in kept[0].axes if axes.texts]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "plane", "name"),
+    [("sobel-x", 0, "red"), ("blur", 1, "green"), ("max-pool", 2, "blue"), ("sobel", 0, "red")],
+)
+def test_the_window_of_a_colour_picture_says_its_channel(
+    kernel: str, plane: int, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = filtered(PIXELS, kernel)
+    window = find_window(result)
+    assert window is not None
+    height, width = window.size
+    under = PIXELS[window.row : window.row + height, window.column : window.column + width, plane]
+    monkeypatch.setattr(sheet, "find_window", lambda result: replace(window, pixels=under.astype(float)))
+    assert captions(PIXELS, result, monkeypatch)[1].endswith(f", {name} channel alone")
+
+
+def test_a_window_of_gray_or_of_all_channels_names_no_channel_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for pixels, kernel, channels in (
+        (PIXELS[:, :, :1], "sobel-x", "each"), (PIXELS, "sobel-x", "gray"), (PIXELS, "sobel", "sum"),
+    ):  # fmt: skip
+        assert "alone" not in "".join(captions(pixels, filtered(pixels, kernel, channels=channels), monkeypatch))
+    beyond = filtered(PIXELS[:3, :3], "blur:size=9")
+    assert "one channel alone" in "".join(captions(PIXELS[:3, :3], beyond, monkeypatch))
 
 
 @pytest.mark.slow
