@@ -173,19 +173,7 @@ def _draw_window(axes: "Axes", result: Filtered, window: Window | None) -> None:
     if kernel.kind != "max":
         blocks += [Block(sign="×"), Block(weights, largest=float(np.abs(kernel.matrices[0]).max()))]
     blocks.append(Block(sign="= " + number(window.responses[0])))
-    draw_blocks(axes, blocks, window.explain(result) + _channel(result, window))
-
-
-def _channel(result: Filtered, window: Window) -> str:
-    """Such as `, red channel alone`; nothing for gray and for sums over the channels, which say it themselves."""
-    pixels, (height, width) = result.job.pixels, window.size
-    if pixels.shape[2] == 1 or result.job.summed or result.job.kernel.kind == "planes":
-        return ""
-    under = pixels[window.row : window.row + height, window.column : window.column + width]
-    found = [
-        name for plane, name in enumerate(("red", "green", "blue")) if np.array_equal(under[:, :, plane], window.pixels)
-    ]
-    return f", {found[0] if found else 'one'} channel alone"  # found unless the window reaches beyond the picture
+    draw_blocks(axes, blocks, window.explain(result))
 
 
 def _draw_histogram(axes: "Axes", result: Filtered) -> None:

@@ -13,6 +13,7 @@ from cnnlab.report.matrix_panel import MOST_NUMBERS, fraction, number
 _SHOWN = 5
 """Side of the part that is written out of a kernel too large for the page."""
 _CANDIDATES = 400
+_COLOURS = ("red", "green", "blue")
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +21,8 @@ class Window:
     """Pixels (kh, kw) of one channel under the kernel; `row`, `column` of the first in the picture.
 
     `centre` (row, column) in the window is what the shown part lies around. `responses` are the response and what it
-    is made of: gx and gy of a magnitude, a number a channel where channels are summed.
+    is made of: gx and gy of a magnitude, a number a channel where channels are summed. `channel`: the name of the one
+    of a colour picture that is filtered by itself.
     """
 
     pixels: np.ndarray
@@ -32,6 +34,7 @@ class Window:
     responses: tuple[float, ...]
     level: int
     inside: bool
+    channel: str = ""
 
     def shown(self, matrix: np.ndarray) -> np.ndarray:
         """The matrix (kh, kw), or the part around the centre of a large one."""
@@ -60,7 +63,8 @@ class Window:
             text = f"{scale}Σ pixels · weights" + (f" + {kernel.offset:g}" if kernel.offset else "")
         part = f"{_SHOWN}×{_SHOWN} of {self.size[0]}×{self.size[1]}; " if max(self.size) > MOST_NUMBERS else ""
         middle = "middle " if part and kernel.kind != "max" else ""
-        return f"{middle}{part}{text}\nshown as {self.level} ({result.response})"
+        alone = f", {self.channel} channel alone" if self.channel else ""
+        return f"{middle}{part}{text}\nshown as {self.level} ({result.response}){alone}"
 
 
 def find_window(result: Filtered) -> Window | None:
@@ -111,21 +115,22 @@ def _window(result: Filtered, under: tuple[np.ndarray, np.ndarray], channel: int
     pixels[rows < 0] = 0
     pixels[:, columns < 0] = 0
     centre = kernel.size[0] // 2, kernel.size[1] // 2
+    name = _COLOURS[channel] if pixels.shape[2] == len(_COLOURS) else ""
     if kernel.kind == "max":
         row, column = np.unravel_index(pixels[:, :, channel].argmax(), kernel.size)
         centre = int(row), int(column)
     if _adds_channels(job):
         parts = [_responses(kernel, pixels[:, :, c])[0] for c in range(pixels.shape[2])]
-        responses = [sum(parts), *parts]
+        responses, name = [sum(parts), *parts], ""
     elif kernel.kind == "planes":
         parts = [float((pixels[:, :, c] * weights).sum()) for c, weights in enumerate(kernel.weights)]
-        responses, channel = [sum(parts), *parts], 0
+        responses, channel, name = [sum(parts), *parts], 0, ""
     else:
         responses = _responses(kernel, pixels[:, :, channel])
     white = job.max_value or float(np.iinfo(job.pixels.dtype).max)
     top, left = int(max(rows[0], 0)), int(max(columns[0], 0))
     inside = all(bool(part[0] >= 0 and (np.diff(part) == 1).all()) for part in under)
-    return Window(pixels[:, :, channel], top, left, kernel.size, centre, white, tuple(responses), level, inside)
+    return Window(pixels[:, :, channel], top, left, kernel.size, centre, white, tuple(responses), level, inside, name)
 
 
 def _responses(kernel: Kernel, pixels: np.ndarray) -> list[float]:

@@ -12,7 +12,7 @@ from cnnlab.cli.render.console import Output, render_error
 from cnnlab.imaging.batch import Event, ImageDone, ImageFailed, ImageStarted, Sources, Written
 from cnnlab.imaging.decomposition import decompose
 from cnnlab.imaging.kernels import KERNELS, Kernel, NamedKernel, named_kernel
-from cnnlab.text import printable
+from cnnlab.text import counted, printable
 
 
 class FilterView:
@@ -64,8 +64,8 @@ class FilterView:
 
     def _show_outputs(self) -> None:
         if self.sources.skipped:
-            count = len(self.sources.skipped)
-            self.output.say(Text(f"{count} files left out: they look like outputs of an earlier call", style="yellow"))
+            left_out = counted(len(self.sources.skipped), "file")
+            self.output.say(Text(f"{left_out} left out, as if outputs of an earlier call", style="yellow"))
         outputs = [output for image in self.done for output in image.outputs]
         if not outputs:
             return
