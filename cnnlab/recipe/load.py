@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from cnnlab.errors import MachineError, RecipeError, UsageError
 from cnnlab.models import ARCHITECTURES, registry
+from cnnlab.models.class_names import advice_on_file
 from cnnlab.reading import NotAFile, read_up_to
 from cnnlab.recipe import safe_yaml
 from cnnlab.recipe.faults import explain_all, without_none
@@ -168,7 +169,8 @@ def _lay_spec(layers: Layers, spec: Spec, *, keep: bool) -> None:
             registry.find(spec.name)
         except UsageError as error:
             names = [*ARCHITECTURES, *shipped(), "torchvision:NAME", "FILE.py:Class"]
-            raise UsageError(error.message, hint=did_you_mean(spec.name, names)) from None
+            hint = advice_on_file(spec.name) or did_you_mean(spec.name, names)
+            raise UsageError(error.message, hint=hint) from None
         layers.lay(("model", "arch"), spec.name, source)
     for key, value in spec.options.items():
         # A seed is no option of any family; a user's own class may have one.
