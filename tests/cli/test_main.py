@@ -124,7 +124,10 @@ def test_a_name_too_long_for_a_file_is_not_found(cli, arguments, told):
     ("arguments", "told"),
     [
         (("compare", "mlp", "cnn", "--match", "parms"), "'--match': 'parms' is not one of 'params', 'macs'."),
-        (("train", "--epochs", "x"), "'--epochs': expected a valid integer"),
+        (("train", "--epochs", "x"), "'--epochs': expected a valid integer, received \"x\"\nSee: cnnlab train --help"),
+        (("train", "--lr", "0,01"), "'--lr': expected a valid number, received \"0,01\"\nWrite a decimal point: 0.01"),
+        (("train", "--max-minutes", "1,5e2"), "Write a decimal point: 1.5e2"),
+        (("train", "--lr", "fast"), 'received "fast"\nSee: cnnlab train --help'),
         (("train", "--set", "train"), "received 'train'\nSuch as NAME:depth=3,width=64 for options, and --set train.e"),
     ],
 )
