@@ -169,7 +169,7 @@ def _lay_spec(layers: Layers, spec: Spec, *, keep: bool) -> None:
             registry.find(spec.name)
         except UsageError as error:
             names = [*ARCHITECTURES, *shipped(), "torchvision:NAME", "FILE.py:Class"]
-            hint = advice_on_file(spec.name) or did_you_mean(spec.name, names)
+            hint = _colon_for_comma(spec) or advice_on_file(spec.name) or did_you_mean(spec.name, names)
             raise UsageError(error.message, hint=hint) from None
         layers.lay(("model", "arch"), spec.name, source)
     for key, value in spec.options.items():
@@ -177,6 +177,13 @@ def _lay_spec(layers: Layers, spec: Spec, *, keep: bool) -> None:
         top = key == "seed" and not registry.is_user_file(spec.name)
         path = tuple(key.split(".")) if "." in key else (key,) if top else ("model", key)
         layers.lay(path, value, source)
+
+
+def _colon_for_comma(spec: Spec) -> str | None:
+    """What was meant by `cnn,dropout=0.5`, which by the grammar is a net `0.5` labelled `cnn,dropout`."""
+    name, comma, key = (spec.label or "").partition(",")
+    known = name in ARCHITECTURES or name in shipped() or is_recipe_file(name) or registry.is_user_file(name)
+    return f"Options begin with a colon: {printable(f'{name}:{key}={spec.name}')}" if comma and known else None
 
 
 def _find_recipe(name: str) -> Path:
@@ -223,12 +230,12 @@ def build(layers: Layers) -> Recipe:
     try:
         values["model"] = options_type.model_validate(without_none(model, options_type))
     except ValidationError as error:
-        faults += explain_all(layers, ("model",), error, options_type)
+        faults += explain_all(layers, ("model",), error, options_type, options_type)
         values.pop("model")
     try:
         recipe = Recipe.model_validate(without_none(values, Recipe))
     except ValidationError as error:
-        faults += explain_all(layers, (), error, Recipe)
+        faults += explain_all(layers, (), error, Recipe, options_type)
     if faults:
         raise RecipeError("\n".join(faults), hint="All keys with their values: cnnlab train --print-recipe")
     return recipe

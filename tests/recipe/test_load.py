@@ -136,6 +136,35 @@ def test_all_faults_are_told_at_once(tmp_path):
         assert key in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("arch", "setting", "message"),
+    [
+        ("cnn", "dropout=0.5", "--set: unknown key dropout; did you mean model.dropout?"),
+        ("cnn", "train.dropout=0.5", "unknown key train.dropout; did you mean model.dropout?"),
+        ("cnn:lr=0.1", "seed=1", "the spec cnn: unknown key model.lr; did you mean optim.lr?"),
+        ("cnn", "name=adam", "unknown key name; did you mean data.name or optim.name?"),
+        ("cnn", "batch-size=3", "unknown key batch-size; did you mean train.batch_size?"),
+        ("cnn", "augment.flip=true", "unknown key augment; did you mean data.augment?"),
+        ("cnn", "flip=true", "unknown key flip; did you mean data.augment.flip?"),
+        ("cnn", "epoch=3", "unknown key epoch; did you mean train.epochs?"),
+        ("cnn", "train.epoch=3", "unknown key train.epoch; did you mean epochs"),
+        ("resnet", "dropout=0.5", "unknown key dropout; it is an option of mlp, cnn"),
+        ("cnn:batch-size=3", "seed=1", "unknown key model.batch-size; did you mean train.batch_size?"),
+    ],
+)
+def test_a_key_of_another_section_is_named_with_it(arch, setting, message):
+    with pytest.raises(RecipeError) as caught:
+        resolve(arch=parse_spec(arch), settings=[setting])
+    assert message in caught.value.message
+
+
+@pytest.mark.parametrize("text", ["cnn,dropout=0.5", "cnn,dropout=0.5,width=3", "cnn,norm=none"])
+def test_options_after_a_comma_are_shown_after_a_colon(text):
+    with pytest.raises(UsageError) as caught:
+        resolve(arch=parse_spec(text))
+    assert caught.value.hint == f"Options begin with a colon: {text.replace(',', ':', 1)}"
+
+
 @pytest.mark.parametrize("name", ["cn", "resnett", "xyz"])
 def test_an_unknown_net_names_valid_ones(name):
     with pytest.raises(UsageError) as caught:
