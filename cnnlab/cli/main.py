@@ -32,9 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TyperException as error:
         if not error.message:  # `cnnlab` alone: Typer has shown the help and has nothing to say
             return UsageError.exit_code
-        from cnnlab.cli import usage
+        from cnnlab.cli.usage import told
 
-        return _fail(UsageError(usage.message_of(error), hint=usage.hint_for(error)), arguments)
+        return _fail(told(error, arguments), arguments)
     except BrokenPipeError:
         return _reader_gone()
     except SystemExit as ended:
