@@ -10,8 +10,9 @@ import yaml
 from pydantic import ValidationError
 
 from cnnlab.errors import MachineError, RecipeError, UsageError
-from cnnlab.models import ARCHITECTURES, registry
+from cnnlab.models import ARCHITECTURES, registry, seq_layers
 from cnnlab.models.class_names import advice_on_file
+from cnnlab.models.options import SeqOptions
 from cnnlab.reading import NotAFile, read_up_to
 from cnnlab.recipe import safe_yaml
 from cnnlab.recipe.faults import explain_all, without_none
@@ -147,6 +148,9 @@ def _lay_document(layers: Layers, document: safe_yaml.Document, path: Path) -> N
         else:
             layers.lay(at, value, f"{printable(path)}, line {document.lines.get(at, 1)}")
 
+    for at, line in document.lines.items():
+        if at[:2] == ("model", "layers"):
+            layers.lines[at] = f"{printable(path)}, line {line}"
     walk(values, ())
 
 
@@ -227,17 +231,30 @@ def build(layers: Layers) -> Recipe:
         options_type = registry.find(model["arch"]).options
     except UsageError as error:
         raise RecipeError(layers.place(("model", "arch")) + error.message, hint=error.hint) from None
+    if options_type is SeqOptions and "layers" not in model:
+        raise RecipeError(
+            f"{layers.place(('model', 'arch'))}seq needs its list of layers, model.layers",
+            hint=f"Write a recipe file and name it, --arch my.yaml:\n{seq_layers.EXAMPLE}",
+        )
+    hint = "All keys with their values: cnnlab train --print-recipe"
     try:
-        values["model"] = options_type.model_validate(without_none(model, options_type))
+        options = options_type.model_validate(without_none(model, options_type))
+        if isinstance(options, SeqOptions):
+            seq_layers.check(options.layers)
+        values["model"] = options
     except ValidationError as error:
         faults += explain_all(layers, ("model",), error, options_type, options_type)
+        values.pop("model")
+    except seq_layers.LayerFault as fault:
+        faults.append(layers.place_within(("model", "layers", *fault.path)) + fault.message)
+        hint = fault.hint or hint
         values.pop("model")
     try:
         recipe = Recipe.model_validate(without_none(values, Recipe))
     except ValidationError as error:
         faults += explain_all(layers, (), error, Recipe, options_type)
     if faults:
-        raise RecipeError("\n".join(faults), hint="All keys with their values: cnnlab train --print-recipe")
+        raise RecipeError("\n".join(faults), hint=hint)
     return recipe
 
 

@@ -127,6 +127,51 @@ def test_faults_say_where_they_stand(tmp_path, yaml, message):
         resolve(recipe=str(file))
 
 
+@pytest.mark.parametrize(
+    ("layers", "message", "hint"),
+    [
+        ("[relu,\n    batchnorm]", 'line 4: model.layers[1]: unknown layer "batchnorm"', "Did you mean batch-norm"),
+        (
+            "\n    - relu\n    - conv: {out_channels: 32}",
+            "line 5: model.layers[1]: conv: expected a whole number from 1, received {'out_channels': 32}",
+            "Write conv: 32, or {conv: 32, kernel: 5, stride: 2}",
+        ),
+        (
+            "\n    - residual:\n        - conv: 8\n          kernal: 3",
+            "line 6: model.layers[0].residual[0]: conv: unknown key 'kernal'",
+            "Did you mean kernel?",
+        ),
+        ("\n    - conv: 8\n      stride: 0", "line 5: model.layers[0]: stride: expected a whole", "All keys"),
+        (
+            "\n    - linear: clases",
+            "line 4: model.layers[0]: linear: expected",
+            "Write linear: 128, or linear: classes",
+        ),
+        (
+            "&a [{residual: [{conv: x}]}, &b {dropout: 2}, *b]",
+            "line 3: model.layers[0].residual[0]: conv",
+            "Write conv",
+        ),
+    ],
+)
+def test_a_wrong_layer_is_told_with_its_line_and_a_way_out(tmp_path, layers, message, hint):
+    file = tmp_path / "net.yaml"
+    file.write_text(f"model:\n  arch: seq\n  layers: {layers}\ntrain: {{epochs: 0}}\n")
+    with pytest.raises(RecipeError) as caught:
+        resolve(recipe=str(file))
+    assert caught.value.message.startswith(f"{file}, {message}")
+    assert "train.epochs: expected greater than or equal to 1" in caught.value.message
+    assert hint in str(caught.value.hint)
+
+
+def test_a_seq_without_layers_is_told_what_it_needs(tmp_path):
+    with pytest.raises(RecipeError, match=r"the spec seq: seq needs its list of layers, model\.layers") as caught:
+        resolve(arch=parse_spec("seq"))
+    example = str(caught.value.hint).partition(":\n")[2]
+    (tmp_path / "net.yaml").write_text(example)
+    assert resolve(arch=parse_spec(str(tmp_path / "net.yaml"))).model.arch == "seq"
+
+
 def test_all_faults_are_told_at_once(tmp_path):
     file = tmp_path / "wrong.yaml"
     file.write_text("train: {epochs: 0}\noptim: {lr: 0}\nmodel: {arch: cnn, depth: 9}\n")
