@@ -14,6 +14,7 @@ from cnnlab.cli.evaluate import evaluate
 from cnnlab.cli.filter import filter_command
 from cnnlab.cli.gradcheck import gradcheck
 from cnnlab.cli.train import train
+from cnnlab.models.seq_layers import LAYERS
 
 README = Path(__file__).parents[1] / "README.md"
 HELPED = (train, compare, evaluate, gradcheck, filter_command)
@@ -61,3 +62,15 @@ def test_every_file_that_contributing_names_is_there():
     named = set(re.findall(r"\b(tests/[\w/]+\.py)", contributing))
     assert len(named) > 10
     assert sorted(name for name in named if not (README.parent / name).is_file()) == []
+
+
+def test_the_table_of_seq_layers_names_each_with_its_options():
+    rows = [line.split("|") for line in README.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    words = {key: set(LAYERS[key]) - {key} for key in LAYERS}
+    table = {
+        layer: set(re.findall(r"`([\w-]+)", row[-2]))
+        for row in rows
+        for layer in re.findall(r"`([\w-]+)", row[1])
+        if layer in words
+    }
+    assert table == words

@@ -32,7 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TyperException as error:
         if not error.message:  # `cnnlab` alone: Typer has shown the help and has nothing to say
             return UsageError.exit_code
-        return _fail(UsageError(_usage_message(error), hint=_usage_hint(error)), arguments)
+        from cnnlab.cli.usage import told
+
+        return _fail(told(error, arguments), arguments)
     except BrokenPipeError:
         return _reader_gone()
     except SystemExit as ended:
@@ -113,17 +115,6 @@ def _asked(arguments: Sequence[str], long: str, short: str | None = None) -> boo
         word == long or (short is not None and len(word) > 1 and word[0] == "-" != word[1] and short in word[1:])
         for word in words
     )
-
-
-def _usage_message(error: TyperException) -> str:
-    """What Typer says, without the words of pydantic, which it has convert the values."""
-    return error.format_message().replace(": Value error, ", ": ", 1).replace(": Input should be ", ": expected ", 1)
-
-
-def _usage_hint(error: TyperException) -> str:
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context is not None else "cnnlab"
-    return f"See: {command} --help"
 
 
 def _fail(error: CnnlabError, arguments: Sequence[str]) -> int:

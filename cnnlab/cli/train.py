@@ -182,7 +182,7 @@ def train(
     for sentence in without_effect(resolved, typed):
         output.note(sentence)
     if dry_run:
-        return _dry_run(resolved, settings, input_shape, classes or 10, output)
+        return _dry_run(resolved, settings, input_shape, classes, output)
     if check:
         return _check(resolved, settings, output)
     return _train(resolved, settings, init_from, output)
@@ -234,7 +234,9 @@ def _check(recipe: "Recipe", settings: "Settings", output: "Output") -> None:
         raise typer.Exit(error.exit_code)
 
 
-def _dry_run(recipe: "Recipe", settings: "Settings", input_shape: str | None, classes: int, output: "Output") -> None:
+def _dry_run(
+    recipe: "Recipe", settings: "Settings", input_shape: str | None, classes: int | None, output: "Output"
+) -> None:
     from cnnlab.cli.render.layers import render_outline
     from cnnlab.cli.render.train import TrainView
     from cnnlab.training.outline import outline, parse_shape

@@ -18,6 +18,7 @@ from cnnlab.gradient_check.verdicts import (
     Verdict,
     relative_error,
 )
+from cnnlab.models.class_names import advice_on_file
 from cnnlab.text import cut, did_you_mean, printable
 
 SAMPLE = 40
@@ -35,7 +36,7 @@ def known_layers(names: Sequence[str]) -> list[str]:
     by_lower = {name.lower(): name for name in CASES}
     for name in names:
         if name.lower() not in by_lower:
-            hint = "Write FILE.py:Class" if name.endswith(".py") else did_you_mean(name, CASES)
+            hint = advice_on_file(name) or did_you_mean(name, CASES)
             known, _, options = name.partition(":")
             if options and known.lower() in by_lower:
                 hint = f"Its cases choose the options; write the name alone: {by_lower[known.lower()]}"

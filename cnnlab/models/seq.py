@@ -30,9 +30,9 @@ from torch import nn
 from cnnlab.errors import CnnlabError, RecipeError
 from cnnlab.models.layers import ACTIVATIONS, Dropout, Residual, initialise, output_activation, sequential
 from cnnlab.models.options import SeqOptions
-from cnnlab.text import as_written, cut, did_you_mean
+from cnnlab.models.seq_layers import Path, parse, written
+from cnnlab.text import as_written
 
-_MAX = 65_536
 Shape = tuple[int, ...]
 
 
@@ -42,7 +42,7 @@ def build(options: SeqOptions, in_channels: int, num_classes: int, image_size: t
     Raises:
         RecipeError: an unknown layer or key, a value out of range, a layer that the shape before it does not fit.
     """
-    net = _Builder(options, num_classes).sequence(options.layers, (in_channels, *image_size), "model.layers")
+    net = _Builder(options, num_classes).sequence(options.layers, (in_channels, *image_size), ())
     output = output_activation(options.output_activation)
     if output is not None:
         net.append(output)
@@ -56,16 +56,16 @@ class _Builder:
         self.num_classes = num_classes
         self.counts: dict[str, int] = {}
 
-    def sequence(self, items: list[Any], shape: Shape, where: str) -> nn.Sequential:
+    def sequence(self, items: list[Any], shape: Shape, path: Path) -> nn.Sequential:
         """Build a list of layers, following the shape of one image (without the batch) through it."""
         layers: dict[str, nn.Module | None] = {}
         for index, item in enumerate(items):
-            here = f"{where}[{index}]"
-            kind, arguments = _parse(item, here)
+            here = written((*path, index))
+            kind, arguments = parse(item, (*path, index))
             name = arguments.pop("name", None) or self._number(kind)
             if not isinstance(name, str) or not name or "." in name or name in layers:
                 raise RecipeError(f"{here}: name: expected a new word without dots, received {as_written(name)}")
-            layer = self._layer(kind, arguments, shape, here)
+            layer = self._layer(kind, arguments, shape, (*path, index))
             layers[name] = layer
             shape = _shape_after(layer, shape, here)
         return sequential(layers)
@@ -75,20 +75,17 @@ class _Builder:
         self.counts[stem] = self.counts.get(stem, 0) + 1
         return f"{stem}{self.counts[stem]}"
 
-    def _layer(self, kind: str, arguments: dict[str, Any], shape: Shape, where: str) -> nn.Module:
+    def _layer(self, kind: str, arguments: dict[str, Any], shape: Shape, path: Path) -> nn.Module:
         if kind == "residual":
-            return self._residual(arguments, shape, where)
+            return self._residual(arguments, shape, path)
         if kind in ("activation", *ACTIVATIONS):
             return ACTIVATIONS[self.options.activation if kind == "activation" else kind]()
         if kind == "linear" and arguments.get("linear") == "classes":
             arguments["linear"] = self.num_classes
-        return _LAYERS[kind](arguments, shape, where)
+        return _LAYERS[kind](arguments, shape, written(path))
 
-    def _residual(self, arguments: dict[str, Any], shape: Shape, where: str) -> nn.Module:
-        items = arguments["residual"]
-        if not isinstance(items, list) or not items:
-            raise RecipeError(f"{where}: residual: expected a list of layers, received {as_written(items)}")
-        body = self.sequence(items, shape, f"{where}.residual")
+    def _residual(self, arguments: dict[str, Any], shape: Shape, path: Path) -> nn.Module:
+        body, where = self.sequence(arguments["residual"], shape, (*path, "residual")), written(path)
         after = _shape_after(body, shape, where)
         if after == shape:
             return Residual(body)
@@ -98,67 +95,33 @@ class _Builder:
         return Residual(body, sequential({"conv": nn.Conv2d(shape[0], after[0], 1, stride)}))
 
 
-def _parse(item: Any, where: str) -> tuple[str, dict[str, Any]]:
-    """The type of a layer and its arguments by name, the type's own value under the type."""
-    arguments: dict[str, Any] = dict(item) if isinstance(item, dict) else {item: None} if isinstance(item, str) else {}
-    kind = next(iter(arguments), None)
-    if not isinstance(kind, str) or kind not in KEYS:
-        raise RecipeError(
-            f"{where}: unknown layer {as_written(item)}",
-            hint=did_you_mean(cut(kind), KEYS),
-        )
-    for key in arguments:
-        if key not in (kind, "name", *KEYS[kind]):
-            raise RecipeError(f"{where}: {kind}: unknown key {cut(key)!r}", hint=did_you_mean(key, KEYS[kind]))
-    return kind, arguments
-
-
-def _integer(arguments: dict[str, Any], key: str, default: int | None, where: str, least: int = 1) -> int:
+def _number(arguments: dict[str, Any], key: str, default: int) -> int:
     value = arguments.get(key)
-    value = default if value is None else value
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _MAX:
-        raise RecipeError(f"{where}: {key}: expected a whole number from {least}, received {as_written(value)}")
-    return value
+    return default if value is None else value
 
 
 def _conv(arguments: dict[str, Any], shape: Shape, where: str) -> nn.Module:
-    kernel = _integer(arguments, "kernel", 3, where)
-    bias = arguments.get("bias", True)
-    if not isinstance(bias, bool):
-        raise RecipeError(f"{where}: bias: expected true or false, received {as_written(bias)}")
-    return nn.Conv2d(
-        shape[0],
-        _integer(arguments, "conv", None, where),
-        kernel,
-        _integer(arguments, "stride", 1, where),
-        padding=_integer(arguments, "padding", kernel // 2, where, least=0),
-        bias=bias,
-    )
+    kernel = _number(arguments, "kernel", 3)
+    stride, padding = _number(arguments, "stride", 1), _number(arguments, "padding", kernel // 2)
+    return nn.Conv2d(shape[0], arguments["conv"], kernel, stride, padding=padding, bias=arguments.get("bias", True))
 
 
 def _linear(arguments: dict[str, Any], shape: Shape, where: str) -> nn.Module:
     if len(shape) != 1:
         raise RecipeError(f"{where}: linear: needs a flat input, received {_by(shape)}", hint="Put flatten before it")
-    bias = arguments.get("bias", True)
-    if not isinstance(bias, bool):
-        raise RecipeError(f"{where}: bias: expected true or false, received {as_written(bias)}")
-    return nn.Linear(shape[0], _integer(arguments, "linear", None, where), bias=bias)
+    return nn.Linear(shape[0], arguments["linear"], bias=arguments.get("bias", True))
 
 
 def _pool(kind: str, layer: type[nn.MaxPool2d] | type[nn.AvgPool2d]) -> Callable[..., nn.Module]:
     def build_pool(arguments: dict[str, Any], shape: Shape, where: str) -> nn.Module:
-        window = _integer(arguments, kind, 2, where)
-        stride = _integer(arguments, "stride", window, where)
-        return layer(window, stride, padding=_integer(arguments, "padding", 0, where, least=0))
+        window = _number(arguments, kind, 2)
+        return layer(window, _number(arguments, "stride", window), padding=_number(arguments, "padding", 0))
 
     return build_pool
 
 
 def _dropout(arguments: dict[str, Any], shape: Shape, where: str) -> nn.Module:
-    p = arguments["dropout"]
-    if not isinstance(p, int | float) or isinstance(p, bool) or not 0 <= p < 1:
-        raise RecipeError(f"{where}: dropout: expected a probability from 0 below 1, received {as_written(p)}")
-    return Dropout(float(p))
+    return Dropout(float(arguments["dropout"]))
 
 
 def _batch_norm(arguments: dict[str, Any], shape: Shape, where: str) -> nn.Module:
@@ -176,14 +139,6 @@ _LAYERS: Mapping[str, Callable[[dict[str, Any], Shape, str], nn.Module]] = {
     "dropout": _dropout,
     "flatten": lambda arguments, shape, where: nn.Flatten(),
 }
-KEYS: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys((*_LAYERS, "activation", *ACTIVATIONS, "residual"), ()),
-    "conv": ("kernel", "stride", "padding", "bias"),
-    "linear": ("bias",),
-    "max-pool": ("stride", "padding"),
-    "mean-pool": ("stride", "padding"),
-}
-"""Every layer's type, and the keys it takes beside its own and `name`."""
 
 
 def _shape_after(layer: nn.Module, shape: Shape, where: str) -> Shape:

@@ -6,7 +6,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from cnnlab.models import ARCHITECTURES
 from cnnlab.recipe.layers import KeyPath, Layers, dotted
+from cnnlab.recipe.schema import Recipe
 from cnnlab.text import as_written, cut, nearest
 
 _SHOWN_FAULTS = 20
@@ -35,10 +37,30 @@ def _admits_none(annotation: Any) -> bool:
     return type(None) in getattr(annotation, "__args__", ())
 
 
-def explain_all(layers: Layers, prefix: KeyPath, error: ValidationError, model: type[BaseModel]) -> list[str]:
-    """The faults of a section that lies at `prefix`, one a line; of very many the first."""
+def keys_by_word(options: type[BaseModel]) -> dict[str, list[str]]:
+    """Where each word is a key of a recipe, dotted, those of an architecture's `options` among them."""
+    found: dict[str, list[str]] = {}
+
+    def walk(section: type[BaseModel], before: KeyPath) -> None:
+        for word, known in section.model_fields.items():
+            found.setdefault(word, []).append(dotted((*before, word)))
+            below = options if (*before, word) == ("model",) else known.annotation
+            if _is_section(below):
+                walk(below, (*before, word))  # type: ignore[arg-type]
+
+    walk(Recipe, ())
+    return found
+
+
+def explain_all(
+    layers: Layers, prefix: KeyPath, error: ValidationError, model: type[BaseModel], options: type[BaseModel]
+) -> list[str]:
+    """The faults of a section that lies at `prefix`, one a line; of very many the first.
+
+    `options` are those of the architecture: what is a key of the model.
+    """
     every = error.errors(include_url=False, include_context=False)
-    lines = _once([explain(layers, prefix, details, model) for details in every[:_SHOWN_FAULTS]])
+    lines = _once([explain(layers, prefix, details, model, options) for details in every[:_SHOWN_FAULTS]])
     return lines + [f"and {len(every) - _SHOWN_FAULTS:,} more"] * (len(every) > _SHOWN_FAULTS)
 
 
@@ -52,7 +74,9 @@ def _once(lines: list[str]) -> list[str]:
     ]
 
 
-def explain(layers: Layers, prefix: KeyPath, details: ErrorDetails, model: type[BaseModel]) -> str:
+def explain(
+    layers: Layers, prefix: KeyPath, details: ErrorDetails, model: type[BaseModel], options: type[BaseModel]
+) -> str:
     """One fault in one line: place, key, what was expected, what was received."""
     path = (*prefix, *details["loc"])
     # Members of a union ("auto" or a number) are named in the location; the key ends before them.
@@ -61,7 +85,9 @@ def explain(layers: Layers, prefix: KeyPath, details: ErrorDetails, model: type[
         key = key[:-1]
     place = layers.place(key)
     if details["type"] == "extra_forbidden":
-        near = nearest(str(path[-1]), _keys_beside(path, model, len(prefix)))
+        if others := _nets_with(str(path[-1]), options):
+            return f"{place}unknown key {cut(dotted(path))}; it is an option of {', '.join(others)}"
+        near = _meant(str(path[-1]), _keys_beside(path, model, len(prefix)), options)
         advice = f"; did you mean {' or '.join(near)}?" if near else ""
         valid = "" if near else f"{_VALID}{', '.join(_keys_beside(path, model, len(prefix)))}"
         return f"{place}unknown key {cut(dotted(path))}{advice}{valid}"
@@ -71,6 +97,20 @@ def explain(layers: Layers, prefix: KeyPath, details: ErrorDetails, model: type[
     if details["type"] == "model_type":
         expected = "a section"
     return f"{place}{cut(dotted(key))}: expected {expected}, received {as_written(details['input'])}"
+
+
+def _meant(word: str, beside: list[str], options: type[BaseModel]) -> list[str]:
+    """The keys that a wrong one may stand for: the same word in another section, else the nearest beside it."""
+    elsewhere = keys_by_word(options)
+    same = elsewhere.get(word.replace("-", "_"), []) if word.replace("-", "_") not in beside else []
+    return same or nearest(word, beside) or [key for near in nearest(word, elsewhere, 1) for key in elsewhere[near]]
+
+
+def _nets_with(word: str, options: type[BaseModel]) -> list[str]:
+    """The architectures that have an option of that name, where it is no key with the one at hand."""
+    if word in keys_by_word(options):
+        return []
+    return [net.name for net in ARCHITECTURES.values() if word in net.options.model_fields]
 
 
 def _keys_beside(path: KeyPath, model: type[BaseModel], skip: int) -> list[str]:

@@ -17,6 +17,8 @@ class Layers:
 
     values: dict[str, Any] = field(default_factory=dict)
     sources: dict[KeyPath, str] = field(default_factory=dict)
+    lines: dict[KeyPath, str] = field(default_factory=dict)
+    """The places of what lies within a value that is laid as a whole, `model.layers`."""
     user_file: Path | None = None
     """The recipe file that names a Python file, if one does: its code must not run unasked."""
 
@@ -68,6 +70,12 @@ class Layers:
             if path and known[: len(path)] == path:
                 return f"{source}: "
         return ""
+
+    def place_within(self, path: KeyPath) -> str:
+        """Where a part of `model.layers` came from, or the nearest whole that holds it."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return f"{self.lines[path]}: " if path else self.place(("model", "layers"))
 
 
 def dotted(path: KeyPath) -> str:

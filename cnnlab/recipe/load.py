@@ -10,7 +10,9 @@ import yaml
 from pydantic import ValidationError
 
 from cnnlab.errors import MachineError, RecipeError, UsageError
-from cnnlab.models import ARCHITECTURES, registry
+from cnnlab.models import ARCHITECTURES, registry, seq_layers
+from cnnlab.models.class_names import advice_on_file
+from cnnlab.models.options import SeqOptions
 from cnnlab.reading import NotAFile, read_up_to
 from cnnlab.recipe import safe_yaml
 from cnnlab.recipe.faults import explain_all, without_none
@@ -146,6 +148,9 @@ def _lay_document(layers: Layers, document: safe_yaml.Document, path: Path) -> N
         else:
             layers.lay(at, value, f"{printable(path)}, line {document.lines.get(at, 1)}")
 
+    for at, line in document.lines.items():
+        if at[:2] == ("model", "layers"):
+            layers.lines[at] = f"{printable(path)}, line {line}"
     walk(values, ())
 
 
@@ -168,13 +173,21 @@ def _lay_spec(layers: Layers, spec: Spec, *, keep: bool) -> None:
             registry.find(spec.name)
         except UsageError as error:
             names = [*ARCHITECTURES, *shipped(), "torchvision:NAME", "FILE.py:Class"]
-            raise UsageError(error.message, hint=did_you_mean(spec.name, names)) from None
+            hint = _colon_for_comma(spec) or advice_on_file(spec.name) or did_you_mean(spec.name, names)
+            raise UsageError(error.message, hint=hint) from None
         layers.lay(("model", "arch"), spec.name, source)
     for key, value in spec.options.items():
         # A seed is no option of any family; a user's own class may have one.
         top = key == "seed" and not registry.is_user_file(spec.name)
         path = tuple(key.split(".")) if "." in key else (key,) if top else ("model", key)
         layers.lay(path, value, source)
+
+
+def _colon_for_comma(spec: Spec) -> str | None:
+    """What was meant by `cnn,dropout=0.5`, which by the grammar is a net `0.5` labelled `cnn,dropout`."""
+    name, comma, key = (spec.label or "").partition(",")
+    known = name in ARCHITECTURES or name in shipped() or is_recipe_file(name) or registry.is_user_file(name)
+    return f"Options begin with a colon: {printable(f'{name}:{key}={spec.name}')}" if comma and known else None
 
 
 def _find_recipe(name: str) -> Path:
@@ -218,17 +231,30 @@ def build(layers: Layers) -> Recipe:
         options_type = registry.find(model["arch"]).options
     except UsageError as error:
         raise RecipeError(layers.place(("model", "arch")) + error.message, hint=error.hint) from None
+    if options_type is SeqOptions and "layers" not in model:
+        raise RecipeError(
+            f"{layers.place(('model', 'arch'))}seq needs its list of layers, model.layers",
+            hint=f"Write a recipe file and name it, --arch my.yaml:\n{seq_layers.EXAMPLE}",
+        )
+    hint = "All keys with their values: cnnlab train --print-recipe"
     try:
-        values["model"] = options_type.model_validate(without_none(model, options_type))
+        options = options_type.model_validate(without_none(model, options_type))
+        if isinstance(options, SeqOptions):
+            seq_layers.check(options.layers)
+        values["model"] = options
     except ValidationError as error:
-        faults += explain_all(layers, ("model",), error, options_type)
+        faults += explain_all(layers, ("model",), error, options_type, options_type)
+        values.pop("model")
+    except seq_layers.LayerFault as fault:
+        faults.append(layers.place_within(("model", "layers", *fault.path)) + fault.message)
+        hint = fault.hint or hint
         values.pop("model")
     try:
         recipe = Recipe.model_validate(without_none(values, Recipe))
     except ValidationError as error:
-        faults += explain_all(layers, (), error, Recipe)
+        faults += explain_all(layers, (), error, Recipe, options_type)
     if faults:
-        raise RecipeError("\n".join(faults), hint="All keys with their values: cnnlab train --print-recipe")
+        raise RecipeError("\n".join(faults), hint=hint)
     return recipe
 
 

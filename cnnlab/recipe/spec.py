@@ -65,18 +65,30 @@ def parse_options(text: str) -> dict[str, Scalar]:
         UsageError: a part that is not `key=value`, or a key given twice.
     """
     options: dict[str, Scalar] = {}
+    last = before = ""
     for part in text.split(","):
         key, equals, value = part.partition("=")
         key = key.strip()
         if not equals or not re.fullmatch(_KEY, key):
+            if options and (number := decimal_point(f"{before},{part}")):
+                raise UsageError(
+                    f"{printable(last)}: expected a number with a decimal point, received {before},{part}",
+                    hint=f"A comma separates options; write {printable(last)}={number}",
+                )
             raise UsageError(
                 f"expected key=value, received {printable(part)!r}",
                 hint="Such as NAME:depth=3,width=64 for options, and --set train.epochs=5 for a recipe's keys",
             )
         if key in options:
             raise UsageError(f"the option {printable(key)} is given twice in {printable(text)!r}")
-        options[key] = parse_value(value.strip())
+        last, before = key, value.strip()
+        options[key] = parse_value(before)
     return options
+
+
+def decimal_point(text: str) -> str | None:
+    """The number that was written with a decimal comma, `0,01`, with a point instead; None for all else."""
+    return text.replace(",", ".") if re.fullmatch(r"[+-]?\d{1,40},\d{1,40}([eE][+-]?\d{1,4})?", text) else None
 
 
 def parse_value(text: str) -> Scalar:

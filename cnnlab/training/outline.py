@@ -15,7 +15,7 @@ from cnnlab.recipe.schema import Recipe
 from cnnlab.text import printable
 from cnnlab.training import device as devices
 from cnnlab.training.engines.parameter_groups import up_to
-from cnnlab.training.prepare import build_net, divide, load_data, resolve_for, tell_nobody
+from cnnlab.training.prepare import build_net, divide, load_data, require_outputs, resolve_for, tell_nobody
 from cnnlab.training.schedule import Growth
 from cnnlab.training.settings import Settings
 
@@ -73,20 +73,26 @@ def outline(
     settings: Settings,
     *,
     input_shape: tuple[int, int, int] | None = None,
-    classes: int = CIFAR_CLASSES,
+    classes: int | None = None,
     tell: Any = tell_nobody,
 ) -> Outline:
     """Count a net over `input_shape` (channels, height, width), or over the recipe's own data.
 
     With an input, or a `seq` that names its own, neither data nor network are asked for; with no data named either,
-    CIFAR-10's shape and size are assumed.
+    CIFAR-10's shape and size are assumed. `classes` are those of that input, 10 where none are given.
 
     Raises:
-        UsageError: the net does not fit the input.
+        UsageError: the net does not fit the input or does not end in as many outputs as `classes` or the data ask
+            for, or `classes` are given beside the data's own.
     """
-    images, of_data = None, False
+    images, of_data, asked = None, False, classes is not None
     if input_shape is None and isinstance(recipe.model, SeqOptions) and recipe.model.input is not None:
         input_shape = parse_shape(recipe.model.input)
+    elif input_shape is None and asked:
+        raise UsageError(
+            "--classes goes with --input: data have classes of their own",
+            hint="Leave it out, or give --input CxHxW too",
+        )
     elif input_shape is None and recipe.data.name is None:
         input_shape, classes = CIFAR_SHAPE, CIFAR_CLASSES
         images = round(CIFAR_IMAGES * (1 - recipe.data.val_fraction))
@@ -95,7 +101,8 @@ def outline(
         height, width, channels = data.image_shape
         input_shape, classes, images = (channels, height, width), len(data.classes), len(divide(recipe, data)[0])
         recipe, of_data = resolve_for(recipe, data, images), True
-    table = _count(recipe, input_shape, classes)
+    classes = CIFAR_CLASSES if classes is None else classes
+    table, outputs = _count(recipe, input_shape, classes)
     size = recipe.train.batch_size
     device = devices.choose_device(settings.device)
     precision = devices.choose_precision(recipe.train.precision, device)
@@ -113,6 +120,8 @@ def outline(
         else:
             net = registry.build(recipe.model, channels, classes, (sides[0], sides[1]))
         rate = _measure(net, input_shape, device, precision)
+    if outputs is not None and (asked or of_data):
+        require_outputs(outputs, classes, "the data have" if of_data else "--classes asks for")
     work = Growth.of(recipe.train, input_shape[1:]).part_of_full
     activations = table.activation_elements * size * element
     return Outline(recipe.model.arch, table, classes, size, activations, rate, epochs, images, work)
@@ -139,20 +148,29 @@ def parse_shape(text: str) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def _count(recipe: Recipe, input_shape: tuple[int, int, int], classes: int) -> LayerTable:
-    """The layer table, without memory for the weights where the net is our own or torchvision's."""
+def _count(
+    recipe: Recipe, input_shape: tuple[int, int, int], classes: int
+) -> tuple[LayerTable, tuple[int, ...] | None]:
+    """The layer table, without memory for the weights where the net is our own or torchvision's.
+
+    Also the shape of what the net gives for one image; None where that is no tensor.
+    """
     channels, height, width = input_shape
     with contextlib.nullcontext() if registry.is_user_file(recipe.model.arch) else without_weights():
         net = registry.build(recipe.model, channels, classes, (height, width))
     for key in ("freeze_up_to", "rest_up_to"):
         up_to(recipe.train, key, list(net.named_parameters()))
+    given: list[Any] = []
+    net.register_forward_hook(lambda module, arguments, output: given.append(output))
     try:
-        return layer_table(net, input_shape)
+        table = layer_table(net, input_shape)
     except (RuntimeError, SystemExit) as error:  # a user's own may call exit
         problem = printable(str(error).split("\n")[0])
         raise UsageError(
             f"{printable(recipe.model.arch)} does not take an input of {channels}x{height}x{width}: {problem}"
         ) from None
+    outputs = given[-1] if given else None
+    return table, tuple(outputs.shape[1:]) if isinstance(outputs, torch.Tensor) else None
 
 
 def _measure(net: Any, input_shape: tuple[int, int, int], device: torch.device, precision: str) -> float:

@@ -176,15 +176,24 @@ def build_net(recipe: Recipe, input_shape: tuple[int, int, int], classes: int) -
             f"the outputs of {printable(recipe.model.arch)} are no tensor that depends on its parameters: "
             "there is nothing to train"
         )
-    if tuple(outputs.shape) != (2, classes):
-        raise UsageError(
-            f"the net gives {tuple(outputs.shape[1:])} outputs for a picture; the data have {classes} classes",
-            hint="End it with as many units as classes: in a seq, {linear: classes}",
-        )
+    require_outputs(tuple(outputs.shape[1:]), classes, "the data have")
     _require_savable(net, recipe)
     _require_other_sizes(net, recipe, input_shape)
     net.train()
     return net
+
+
+def require_outputs(shape: tuple[int, ...], classes: int, whose: str) -> None:
+    """Refuse a net whose output for one picture is not one number a class.
+
+    Raises:
+        UsageError: its shape is another than (classes,).
+    """
+    if shape != (classes,):
+        raise UsageError(
+            f"the net gives {shape} outputs for a picture; {whose} {classes} classes",
+            hint="End it with as many units as classes: in a seq, {linear: classes}",
+        )
 
 
 def _require_savable(net: Any, recipe: Recipe) -> None:

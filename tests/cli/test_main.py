@@ -124,10 +124,46 @@ def test_a_name_too_long_for_a_file_is_not_found(cli, arguments, told):
     ("arguments", "told"),
     [
         (("compare", "mlp", "cnn", "--match", "parms"), "'--match': 'parms' is not one of 'params', 'macs'."),
-        (("train", "--epochs", "x"), "'--epochs': expected a valid integer"),
+        (("train", "--epochs", "x"), "'--epochs': expected a valid integer, received \"x\"\nSee: cnnlab train --help"),
+        (("train", "--lr", "0,01"), "'--lr': expected a valid number, received \"0,01\"\nWrite a decimal point: 0.01"),
+        (("train", "--max-minutes", "1,5e2"), "Write a decimal point: 1.5e2"),
+        (("train", "--lr", "fast"), 'received "fast"\nSee: cnnlab train --help'),
         (("train", "--set", "train"), "received 'train'\nSuch as NAME:depth=3,width=64 for options, and --set train.e"),
     ],
 )
 def test_a_wrong_value_is_told_in_words_of_the_command_line(cli, arguments, told):
     ended = cli(*arguments)
     assert (ended.code, told in ended.err) == (2, True), ended.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("train --dropout 0.5", "dropout is an option of nets (mlp, cnn): write --arch cnn:dropout=0.5"),
+        ("train --arch mlp:width=8 --dropout=0.5", "write --arch mlp:width=8,dropout=0.5"),
+        ("train --arch resnet --dropout --data digits", "write --arch cnn:dropout=VALUE"),
+        ("train --arch =x --dropout 1", "write --arch cnn:dropout=1"),
+        ("train --recipe my.yaml --dropout 0.5", "Write --set model.dropout=0.5"),
+        ("train --clip-norm 1", "Write --set train.clip_norm=1"),
+        ("train --momentum -0.5", "Write --set optim.momentum=-0.5"),
+        ("compare mlp cnn --dropout 0.5", "(mlp, cnn): write cnn:dropout=0.5"),
+        ("train --seeds 3", "--seeds is an option of cnnlab compare"),
+        ("train --tta", "--tta is an option of cnnlab evaluate"),
+        ("evaluate last --epochs 3", "--epochs is an option of cnnlab train and of cnnlab compare"),
+        ("evaluate last --image-size 32", "Write --set data.image_size=32"),
+        ("compare cnn --arch mlp", "--arch is an option of cnnlab train and of cnnlab gradcheck"),
+        ("train --optim adam", "See: cnnlab train --help"),
+        ("evaluate last --dropout 3", "See: cnnlab evaluate --help"),
+        ("--arch cnn", "--arch is an option of cnnlab train and of cnnlab gradcheck"),
+        ("train --epoch 3", "--epochs"),
+        ("train my.yaml", "Write --recipe my.yaml"),
+        ("train my.yaml:lr=1", "Write --arch my.yaml:lr=1"),
+        ("train cnn:width=8 mlp", "Write --arch cnn:width=8"),
+        ("train net.py:Net", "Write --arch net.py:Net"),
+        ("train optim.lr=0.1", "Write --set optim.lr=0.1"),
+        ("train nonsense", "See: cnnlab train --help"),
+    ],
+)
+def test_an_unknown_option_or_a_word_too_many_is_led_to_what_was_meant(cli, typed, hint):
+    ended = cli(*typed.split())
+    assert (ended.code, hint in ended.err, "Traceback" in ended.err) == (2, True, False), ended.err

@@ -353,6 +353,28 @@ def test_an_input_of_its_own_is_for_dry_runs(cli):
     assert "go with --dry-run" in ended.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("--input 3x32x32 --classes 100", "gives (10,) outputs for a picture; --classes asks for 100 classes"),
+        ("--data digits --classes 100", "--classes goes with --input"),
+        ("--classes 100", "--classes goes with --input"),
+    ],
+)
+def test_a_dry_run_refuses_classes_that_are_not_the_nets_or_the_datas(cli, arguments, told):
+    Path("my.yaml").write_text("model: {arch: seq, layers: [{conv: 4}, global-mean-pool, flatten, {linear: 10}]}\n")
+    ended = cli("train", "--dry-run", "--arch", "my.yaml", *arguments.split())
+    assert (ended.code, told in ended.err) == (2, True), ended.err
+
+
+def test_a_dry_run_refuses_too_large_a_net_to_time_whose_outputs_are_not_the_datas_classes(cli, monkeypatch):
+    monkeypatch.setattr("cnnlab.training.outline.PROBE_MACS", 0)
+    Path("my.yaml").write_text("model: {arch: seq, layers: [flatten, {linear: 7}]}\n")
+    ended = cli("train", "--dry-run", "--arch", "my.yaml", "--data", "digits")
+    assert (ended.code, "gives (7,) outputs for a picture; the data have 10 classes" in ended.err) == (2, True)
+    assert cli("train", "--dry-run", "--arch", "my.yaml", "--input", "1x8x8", "--classes", "7").code == 0
+
+
 def test_the_lectures_loss_and_engine_go_with_the_mlps_recipe(cli):
     ended = cli("train", "--arch", "mlp", "--engine", "numpy", "--set", "train.loss=mse", "--data", "digits",
                 "--epochs", "1", "--json")  # fmt: skip

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from cnnlab.errors import DataError, RecipeError, UsageError
-from cnnlab.models import ARCHITECTURES, build, find
-from cnnlab.models.layers import GELU, Dropout, Residual
+from cnnlab.models import ARCHITECTURES, build, find, seq, seq_layers
+from cnnlab.models.layers import ACTIVATIONS, GELU, Dropout, Residual
 from cnnlab.models.table import layer_table
 from cnnlab.randomness import generator
 
@@ -139,6 +139,13 @@ def test_residual_adds_its_input():
     ("layers", "message"),
     [
         (["relux"], "unknown layer"),
+        ([{"conv": 3, "bias": None}], "bias: expected true or false, received null"),
+        ([{"conv": 3, "stride": 0}], "stride: expected a whole number from 1, received 0"),
+        ([{"max-pool": 2, "padding": 65_537}], "padding: expected a whole number from 0"),
+        (["conv"], "conv: expected a whole number from 1, received null"),
+        (["linear"], "linear: expected a whole number from 1, received null"),
+        (["residual"], "residual: expected a list of layers, received null"),
+        ([{"flatten": None, "dim": 1}], "flatten: unknown key 'dim'"),
         ([{"conv": 3, "kernal": 3}], "unknown key 'kernal'"),
         ([{"conv": -1}], "whole number"),
         ([{"conv": True}], "whole number"),
@@ -156,6 +163,10 @@ def test_seq_refuses_what_does_not_fit_and_says_where(layers, message):
     with pytest.raises(RecipeError, match=message) as caught:
         net_of("seq", layers=layers)
     assert "model.layers[" in caught.value.message
+
+
+def test_each_layer_that_seq_admits_is_one_that_it_builds():
+    assert set(seq_layers.LAYERS) == {*seq._LAYERS, *ACTIVATIONS, "activation", "residual"}
 
 
 def test_seq_projects_a_residual_where_shapes_differ():

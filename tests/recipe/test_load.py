@@ -127,6 +127,51 @@ def test_faults_say_where_they_stand(tmp_path, yaml, message):
         resolve(recipe=str(file))
 
 
+@pytest.mark.parametrize(
+    ("layers", "message", "hint"),
+    [
+        ("[relu,\n    batchnorm]", 'line 4: model.layers[1]: unknown layer "batchnorm"', "Did you mean batch-norm"),
+        (
+            "\n    - relu\n    - conv: {out_channels: 32}",
+            "line 5: model.layers[1]: conv: expected a whole number from 1, received {'out_channels': 32}",
+            "Write conv: 32, or {conv: 32, kernel: 5, stride: 2}",
+        ),
+        (
+            "\n    - residual:\n        - conv: 8\n          kernal: 3",
+            "line 6: model.layers[0].residual[0]: conv: unknown key 'kernal'",
+            "Did you mean kernel?",
+        ),
+        ("\n    - conv: 8\n      stride: 0", "line 5: model.layers[0]: stride: expected a whole", "All keys"),
+        (
+            "\n    - linear: clases",
+            "line 4: model.layers[0]: linear: expected",
+            "Write linear: 128, or linear: classes",
+        ),
+        (
+            "&a [{residual: [{conv: x}]}, &b {dropout: 2}, *b]",
+            "line 3: model.layers[0].residual[0]: conv",
+            "Write conv",
+        ),
+    ],
+)
+def test_a_wrong_layer_is_told_with_its_line_and_a_way_out(tmp_path, layers, message, hint):
+    file = tmp_path / "net.yaml"
+    file.write_text(f"model:\n  arch: seq\n  layers: {layers}\ntrain: {{epochs: 0}}\n")
+    with pytest.raises(RecipeError) as caught:
+        resolve(recipe=str(file))
+    assert caught.value.message.startswith(f"{file}, {message}")
+    assert "train.epochs: expected greater than or equal to 1" in caught.value.message
+    assert hint in str(caught.value.hint)
+
+
+def test_a_seq_without_layers_is_told_what_it_needs(tmp_path):
+    with pytest.raises(RecipeError, match=r"the spec seq: seq needs its list of layers, model\.layers") as caught:
+        resolve(arch=parse_spec("seq"))
+    example = str(caught.value.hint).partition(":\n")[2]
+    (tmp_path / "net.yaml").write_text(example)
+    assert resolve(arch=parse_spec(str(tmp_path / "net.yaml"))).model.arch == "seq"
+
+
 def test_all_faults_are_told_at_once(tmp_path):
     file = tmp_path / "wrong.yaml"
     file.write_text("train: {epochs: 0}\noptim: {lr: 0}\nmodel: {arch: cnn, depth: 9}\n")
@@ -134,6 +179,35 @@ def test_all_faults_are_told_at_once(tmp_path):
         resolve(recipe=str(file))
     for key in ("train.epochs", "optim.lr", "model.depth"):
         assert key in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("arch", "setting", "message"),
+    [
+        ("cnn", "dropout=0.5", "--set: unknown key dropout; did you mean model.dropout?"),
+        ("cnn", "train.dropout=0.5", "unknown key train.dropout; did you mean model.dropout?"),
+        ("cnn:lr=0.1", "seed=1", "the spec cnn: unknown key model.lr; did you mean optim.lr?"),
+        ("cnn", "name=adam", "unknown key name; did you mean data.name or optim.name?"),
+        ("cnn", "batch-size=3", "unknown key batch-size; did you mean train.batch_size?"),
+        ("cnn", "augment.flip=true", "unknown key augment; did you mean data.augment?"),
+        ("cnn", "flip=true", "unknown key flip; did you mean data.augment.flip?"),
+        ("cnn", "epoch=3", "unknown key epoch; did you mean train.epochs?"),
+        ("cnn", "train.epoch=3", "unknown key train.epoch; did you mean epochs"),
+        ("resnet", "dropout=0.5", "unknown key dropout; it is an option of mlp, cnn"),
+        ("cnn:batch-size=3", "seed=1", "unknown key model.batch-size; did you mean train.batch_size?"),
+    ],
+)
+def test_a_key_of_another_section_is_named_with_it(arch, setting, message):
+    with pytest.raises(RecipeError) as caught:
+        resolve(arch=parse_spec(arch), settings=[setting])
+    assert message in caught.value.message
+
+
+@pytest.mark.parametrize("text", ["cnn,dropout=0.5", "cnn,dropout=0.5,width=3", "cnn,norm=none"])
+def test_options_after_a_comma_are_shown_after_a_colon(text):
+    with pytest.raises(UsageError) as caught:
+        resolve(arch=parse_spec(text))
+    assert caught.value.hint == f"Options begin with a colon: {text.replace(',', ':', 1)}"
 
 
 @pytest.mark.parametrize("name", ["cn", "resnett", "xyz"])

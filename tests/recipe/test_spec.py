@@ -44,6 +44,22 @@ def test_refused(text, message):
 
 
 @pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("dropout=0,5", "dropout: expected a number with a decimal point, received 0,5", "write dropout=0.5"),
+        ("width=8,optim.lr=1,5e-3,depth=7", "received 1,5e-3", "write optim.lr=1.5e-3"),
+        ("norm=none,5", "expected key=value, received '5'", "Such as"),
+        ("5", "expected key=value, received '5'", "Such as"),
+    ],
+)
+def test_a_decimal_comma_is_recognised(text, message, hint):
+    with pytest.raises(UsageError) as caught:
+        parse_options(text)
+    assert message in caught.value.message
+    assert hint in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
     ("text", "value"),
     [
         ("3", 3),

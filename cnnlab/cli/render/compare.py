@@ -14,7 +14,7 @@ from rich.text import Text
 
 from cnnlab.cli.render.comparison import mark, render_comparison, short
 from cnnlab.cli.render.console import Output
-from cnnlab.cli.render.train import duration, percent
+from cnnlab.cli.render.train import duration, loss, percent
 from cnnlab.comparison import numbers
 from cnnlab.comparison.events import (
     CompareFinished,
@@ -163,9 +163,9 @@ class CompareView:
         row = event.row
         standing = self.standings[event.contestant]
         standing.epoch, standing.val_acc = f"{row['epoch']}/{event.epochs}", row["val_acc"]
-        val = "" if row["val_loss"] is None else f"  val {row['val_loss']:.4f} {100 * row['val_acc']:5.2f} %"
+        val = "" if row["val_loss"] is None else f"  val {loss(row['val_loss'])} {100 * row['val_acc']:5.2f} %"
         self._line(
-            f"{self._which(event)}  epoch {row['epoch']:>3}/{event.epochs}  train {row['train_loss']:.4f}{val}"
+            f"{self._which(event)}  epoch {row['epoch']:>3}/{event.epochs}  train {loss(row['train_loss'])}{val}"
             f"  {self._left(event.seconds_left)}" + (" *" if event.best else "")
         )
         note = f"epoch {standing.epoch}  {row['images_per_s']:,.0f} images/s"

@@ -123,7 +123,7 @@ class TrainView:
             return
         steps = self.started.steps_per_epoch
         left = self._left(event.epoch - 1 + event.step / steps)
-        note = f"objective {event.objective:.4f}  {event.images_per_s:,.0f} images/s  {left} left"
+        note = f"objective {loss(event.objective)}  {event.images_per_s:,.0f} images/s  {left} left"
         self.bar.update(self.task, description=f"epoch {event.epoch}", total=steps, completed=event.step, note=note)
         self._refresh(Group(self._table(), self.bar))
 
@@ -259,6 +259,11 @@ def percent(share: float | None) -> str:
     return "not measured" if share is None else f"{100 * share:.2f} %"
 
 
+def loss(value: float) -> str:
+    """A loss in eight characters at most, that of a training that diverges too."""
+    return f"{value:.4f}" if abs(value) < 999.9999 else f"{value:.1e}"
+
+
 def duration(seconds: float) -> str:
     """Seconds as m:ss or h:mm:ss."""
     whole = round(seconds)
@@ -269,8 +274,8 @@ def duration(seconds: float) -> str:
 def _cells(row: EpochRow, epochs: int) -> list[str]:
     return [
         f"{row.epoch}/{epochs}",
-        f"{row.train_loss:.4f}",
-        "-" if row.val_loss is None else f"{row.val_loss:.4f}",
+        loss(row.train_loss),
+        "-" if row.val_loss is None else loss(row.val_loss),
         f"{100 * row.train_acc:.2f} %",
         "-" if row.val_acc is None else f"{100 * row.val_acc:.2f} %",
         f"{row.lr:.2e}",

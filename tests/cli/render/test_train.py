@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from cnnlab.cli.render.console import Output
-from cnnlab.cli.render.train import TrainView, render_result
+from cnnlab.cli.render.train import TrainView, _line, loss, render_result
 from cnnlab.training.events import RunFinished
 from cnnlab.training.run_folder import EpochRow
 from cnnlab.training.schedule import FULL_SIZE, Growth
@@ -45,3 +45,13 @@ def test_the_result_says_by_what_its_epoch_was_chosen(capfd, accuracies, best_ep
     result |= {"fallback": False, "seconds": 3.0, "images_per_s": 9.0}
     render_result(Output(), RunFinished(Path("runs/x"), result, tuple(rows), None))
     assert told in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(2.30259, "2.3026"), (999.9998, "999.9998"), (999.99999, "1.0e+03"), (1.2345e33, "1.2e+33"), (3e300, "3.0e+300")],
+)
+def test_the_losses_of_a_training_that_diverges_keep_their_columns(value, shown):
+    assert loss(value) == shown
+    line = _line(EpochRow(1, value, value, 0.1, 1.0, 0.1, 0.1, 900.0, 1.0), 20, "4:00")
+    assert len(line) == len(_line(None, 20, None)) <= 80
