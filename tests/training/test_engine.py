@@ -340,6 +340,23 @@ def test_layers_that_rest_and_then_freeze_stay_frozen():
     assert engine.net[0].weight.grad is None  # nothing is back-propagated to it
 
 
+def test_layers_that_rested_in_the_step_before_the_freezing_train_on():
+    """Their gradients are added up over the processes, and looked at."""
+    summed = []
+
+    class Counting(World):
+        def add_up(self, tensor):
+            summed.append(tensor.numel())
+
+    engine = make_engine(make_net(), train={"rest_up_to": "1", "freeze_up_to": "0"}, world=Counting(0, 2))
+    engine.step(batches()[0], 0.1, StepKey(0, 1, 0), 0.1, True)
+    engine.step(batches()[0], 0.1, StepKey(0, 1, 1), 0.0, False)
+    assert summed[1] == sum(parameter.numel() for parameter in engine.net[1:].parameters()) + 3
+    engine.net[1].weight.register_hook(lambda gradient: gradient * np.nan)
+    with pytest.raises(NumericError, match="a gradient became not finite"):
+        engine.step(batches()[0], 0.1, StepKey(0, 1, 2), 0.0, False)
+
+
 @pytest.mark.parametrize("name", ["sgd", "adam"])
 def test_the_lowest_layers_have_a_rate_of_their_own(name):
     """Of one step the change is in proportion to the rate, layer by layer."""

@@ -251,6 +251,8 @@ class TorchEngine:
         """Train the layers up to `train.freeze_up_to` no more."""
         if not self._lowest:
             return
+        for parameter in self._resting:  # those that rested in the step before train again
+            parameter.requires_grad_(True)
         for parameter in self._lowest:
             parameter.requires_grad_(False)
             parameter.grad = None
