@@ -31,7 +31,6 @@ from cnnlab.cli.options import (
     TrustCode,
     Verbose,
     given,
-    require_one_process,
 )
 from cnnlab.errors import UsageError
 
@@ -101,7 +100,7 @@ def train(
     from cnnlab.recipe import load
     from cnnlab.recipe.effect import without_effect
     from cnnlab.recipe.spec import parse_options, parse_spec
-    from cnnlab.training.processes import rank
+    from cnnlab.training.processes import rank, require_one_process
     from cnnlab.training.settings import Settings
 
     for asked, flag in (

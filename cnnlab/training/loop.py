@@ -9,7 +9,7 @@ from cnnlab.data import DataSet
 from cnnlab.errors import CheckpointError
 from cnnlab.files import remove_temporaries
 from cnnlab.models.registry import is_user_file, shown_name
-from cnnlab.recipe.load import dump, from_file
+from cnnlab.recipe.load import digest, dump, from_file
 from cnnlab.recipe.schema import Recipe
 from cnnlab.text import printable
 from cnnlab.training import checkpoint
@@ -47,12 +47,17 @@ def train(recipe: Recipe, settings: Settings, tell: Tell = tell_nobody, *, data:
     Raises:
         CnnlabError: see the classes in cnnlab.errors; nothing is left behind if it fails before the first step.
     """
-    with joined(settings.device) as world:
+    with joined(settings.device, _told_by(settings, digest(recipe))) as world:
         begun = world.remembered()
         if begun is not None:
             tell(Notice(f"torchrun has started the processes again: going on with {printable(begun)}"))
             return _go_on(begun, settings, tell, world, trust_code=True, data=data)
         return _begin(recipe, settings, tell, world, data)
+
+
+def _told_by(settings: Settings, what: str) -> str:
+    """What tells a training from the others of one launch: of a script, of a comparison, of a shell's commands."""
+    return "\n".join([*settings.command, str(settings.out.absolute()), str(settings.name), what])
 
 
 def _begin(recipe: Recipe, settings: Settings, tell: Tell, world: World, data: DataSet | None) -> RunFinished:

@@ -6,6 +6,7 @@ torchrun starts the processes and says in the environment who is who. Numbers go
 
 import contextlib
 import hashlib
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,8 @@ MEETING_SECONDS = 600.0
 TELL_SECONDS = 2.0
 """How long the others leave it to rank 0 to tell an error that may be everyone's."""
 _POLL = 0.02
+_trainings = itertools.count(1)
+"""Numbers the trainings of this process; when torchrun has started it again, they come in the same order."""
 _Made = TypeVar("_Made")
 
 
@@ -40,6 +43,8 @@ class _Several(World):
     """Of this attempt alone."""
     launch: Any = None
     """The store that lives as long as torchrun's agent, over all its restarts."""
+    training: str = ""
+    """The key under which this training's run is remembered there."""
     collective: bool = True
     """Whether there is a process group; none is needed for one process."""
     texts: int = 0
@@ -129,11 +134,11 @@ class _Several(World):
     def remember(self, run: Path) -> None:
         if self.first:
             with _noticing_death():
-                self.launch.set("run", str(run.absolute()))
+                self.launch.set(self.training, str(run.absolute()))
 
     def remembered(self) -> Path | None:
         def find() -> str:
-            return self.launch.get("run").decode() if self.launch.check(["run"]) else ""
+            return self.launch.get(self.training).decode() if self.launch.check([self.training]) else ""
 
         run = self.from_first(find)
         return Path(run) if run and (Path(run) / "recipe.yaml").is_file() else None
@@ -141,7 +146,7 @@ class _Several(World):
     def leave_telling_to_one(self, error: CnnlabError) -> None:
         """Decide which process tells an error, often everybody's: rank 0 if it has it too, else each its own."""
         lost = isinstance(error, ProcessLost)
-        what = "lost" if lost else hashlib.sha256(str(error).encode()).hexdigest()
+        what = "lost" if lost else _hash(str(error))
         error.told_elsewhere = False
         if self.first:
             self.store.set(f"told {what}", "")
@@ -180,12 +185,26 @@ def several() -> bool:
     return _number("WORLD_SIZE", 1) > 1
 
 
+def require_one_process(what: str) -> None:
+    """Refuse under torchrun what is done by one process.
+
+    Raises:
+        UsageError: torchrun started several.
+    """
+    if several():
+        raise UsageError(
+            f"{what} is done by one process; torchrun started several",
+            hint="Start it without torchrun. Several processes share a training: torchrun ... -m cnnlab train",
+        )
+
+
 @contextlib.contextmanager
-def joined(device: str) -> Iterator[World]:
+def joined(device: str, training: str = "") -> Iterator[World]:
     """Meet the other processes of this launch, if there are any, until the block ends.
 
     Args:
         device: auto, cpu, cuda or mps, as `Settings.device`.
+        training: what tells this training from the launch's others; the same when torchrun starts the processes again.
 
     Raises:
         MachineError: they do not come.
@@ -195,7 +214,7 @@ def joined(device: str) -> Iterator[World]:
     if size == 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
         yield World()
         return
-    world = _join(size, device)
+    world = _join(size, device, f"run {next(_trainings)} {_hash(training)}")
     try:
         yield world
     except CnnlabError as error:
@@ -205,7 +224,7 @@ def joined(device: str) -> Iterator[World]:
     _leave(world)
 
 
-def _join(size: int, device: str) -> _Several:
+def _join(size: int, device: str, training: str) -> _Several:
     import torch
     from torch import distributed
 
@@ -236,7 +255,9 @@ def _join(size: int, device: str) -> _Several:
             f"the {size} processes of this training cannot reach each other: {printable(str(error).splitlines()[0])}",
             hint="Start them with torchrun; over machines, its --rdzv-endpoint must be reachable from all of them",
         ) from error
-    return _Several(number, size, local_rank, local_size, store=store, launch=launch, collective=size > 1)
+    return _Several(
+        number, size, local_rank, local_size, store=store, launch=launch, training=training, collective=size > 1
+    )
 
 
 def _meet(launch: Any, number: int, size: int) -> str:
@@ -288,6 +309,10 @@ def _noticing_death() -> Iterator[None]:
             "another process of this training has ended",
             hint="Its own message, or torchrun's summary, says why; -v shows what was noticed here",
         ) from error
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _number(name: str, default: int) -> int:

@@ -18,9 +18,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import cnnlab
 from cnnlab.data import Augmentation, draw, load, pick
 from cnnlab.data import batch as augmented
-from cnnlab.errors import MachineError
+from cnnlab.errors import MachineError, UsageError
 from cnnlab.evaluation.evaluate import evaluate
 from cnnlab.randomness import Share, generator
 from cnnlab.recipe.load import resolve
@@ -183,6 +184,53 @@ def test_the_cores_of_a_machine_are_shared_out(monkeypatch):
         assert device.set_threads(5, World(0, 4, 0, 2)) == 5
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.fixture
+def launch(monkeypatch):
+    """Make this process the one worker of a launch whose store lives on; called, torchrun starts it again."""
+    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    environment = {"TORCHELASTIC_RUN_ID": "x", "TORCHELASTIC_USE_AGENT_STORE": "True", "MASTER_ADDR": "127.0.0.1",
+                   "MASTER_PORT": store.port, "RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0,
+                   "LOCAL_WORLD_SIZE": 1}  # fmt: skip
+    for name, value in environment.items():
+        monkeypatch.setenv(name, str(value))
+
+    def start_again():
+        assert store.port  # it lives as long as this function does
+        monkeypatch.setattr(processes, "_trainings", itertools.count(1))
+
+    start_again()
+    return start_again
+
+
+SMALL = {"data": "digits", "epochs": 1, "batch_size": 256, "threads": 1, "set": ["train.min_steps=0"]}
+
+
+def test_each_training_of_a_script_goes_on_with_its_own_run_when_torchrun_starts_it_again(launch):
+    runs = []
+    for _ in range(2):
+        runs += [cnnlab.train("mlp:depth=1,width=8", seed=seed, **SMALL).run.absolute() for seed in (1, 2, 2)]
+        launch()
+    assert len(set(runs)) == 3
+    assert runs[:3] == runs[3:]
+
+
+def test_each_command_of_a_launch_goes_on_with_its_own_run(launch, cli):
+    for _ in range(2):
+        for name in ("a", "b"):
+            ended = cli("train", "--arch", "mlp:depth=1,width=8", "--data", "digits", "--epochs", 1, "--batch-size",
+                        256, "--threads", 1, "--set", "train.min_steps=0", "--name", name)  # fmt: skip
+            assert ended.code == 0, ended.err
+            launch()
+        assert sorted(path.name for path in Path("runs").iterdir()) == ["a", "b"]
+    assert f"going on with {Path('runs/b').absolute()}" in " ".join(ended.out.split())
+
+
+def test_a_comparison_in_several_processes_is_refused_from_python_too(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="a comparison is done by one process; torchrun started several"):
+        cnnlab.compare("mlp", "cnn", data="digits")
 
 
 def test_a_process_alone_needs_no_torch_distributed():
