@@ -212,7 +212,7 @@ def _resume(run: str, settings: "Settings", output: "Output", *, trust_code: boo
     with TrainView(output) as view, stop_kindly(view.show) as tell:
         from cnnlab.training.loop import resume
 
-        finished = resume(path, settings, tell, trust_code=trust_code, threads=threads)
+        finished = resume(path, settings, tell, trust_code=trust_code, threads=threads, asked=run)
     output.result(finished.result)
 
 

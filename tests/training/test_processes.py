@@ -21,13 +21,14 @@ from hypothesis import strategies as st
 import cnnlab
 from cnnlab.data import Augmentation, draw, load, pick
 from cnnlab.data import batch as augmented
-from cnnlab.errors import MachineError, UsageError
+from cnnlab.errors import MachineError, Stopped, UsageError
 from cnnlab.evaluation.evaluate import evaluate
 from cnnlab.randomness import Share, generator
 from cnnlab.recipe.load import resolve
 from cnnlab.recipe.spec import parse_spec
 from cnnlab.training import checkpoint, device, processes
 from cnnlab.training.batches import Batches, with_partners
+from cnnlab.training.events import EpochDone
 from cnnlab.training.prepare import prepare
 from cnnlab.training.settings import Settings
 from cnnlab.training.world import World
@@ -225,6 +226,25 @@ def test_each_command_of_a_launch_goes_on_with_its_own_run(launch, cli):
             launch()
         assert sorted(path.name for path in Path("runs").iterdir()) == ["a", "b"]
     assert f"going on with {Path('runs/b').absolute()}" in " ".join(ended.out.split())
+
+
+def test_going_on_with_the_last_run_goes_on_with_it_when_there_is_a_newer_one(launch):
+    """A colleague's, begun in the same folder before torchrun started the processes again."""
+
+    def stop(event):
+        if isinstance(event, EpochDone):
+            raise Stopped("asked to stop", signal_number=signal.SIGTERM)
+
+    longer = {**SMALL, "epochs": 3}
+    for name in ("mine", "other"):
+        with pytest.raises(Stopped):
+            cnnlab.train("mlp:depth=1,width=8", name=name, tell=stop, **longer)
+        launch()
+        with pytest.raises(Stopped):
+            cnnlab.train(resume="last" if name == "mine" else "runs/other", tell=stop)
+        launch()
+    assert cnnlab.train(resume="last").run.name == "mine"
+    assert rows_so_far("runs/other") == 2
 
 
 def test_a_comparison_in_several_processes_is_refused_from_python_too(monkeypatch):
