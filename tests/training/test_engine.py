@@ -209,6 +209,27 @@ def test_averages_start_from_what_rank_0_drew():
     assert (engine.weights()["4.weight"] == 7).all()
 
 
+def test_buffers_that_are_not_saved_are_rank_0s_too():
+    net = make_net()
+    net.register_buffer("drawn", torch.randn(3), persistent=False)
+    engine = make_engine(net, world=SecondOfTwo(1, 2))
+    engine.take_over_from_first()
+    assert (engine.net.drawn == 7).all()
+
+
+def test_buffers_that_are_equal_in_three_processes_stay_as_they_are():
+    class ThreeAlike(World):
+        def add_up(self, tensor):
+            tensor.copy_(tensor + tensor + tensor)
+
+    net = make_net()
+    net.register_buffer("constants", torch.tensor([0.1, 0.7, 1 / 3, 1 / 255, 3e38]))
+    engine = make_engine(net, "fp32", world=ThreeAlike(0, 3))
+    before = engine.weights()
+    engine.share_statistics()
+    assert all(np.array_equal(array, before[name]) for name, array in engine.weights().items())
+
+
 def test_layer_gradients_equal_autograd_and_change_nothing():
     engine = make_engine(make_net())
     before = engine.training_state()
