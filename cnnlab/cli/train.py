@@ -112,7 +112,7 @@ def train(
     ):
         if asked:
             require_one_process(f"cnnlab train {flag}")
-    output = Output(json=json and not rank(), quiet=quiet or rank() > 0, verbose=verbose)
+    output = Output(json=json, quiet=quiet or rank() > 0, verbose=verbose, answers=not rank())
     if show_list:
         return _show_list(output)
     if log not in (None, "tensorboard"):

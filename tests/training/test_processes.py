@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from cnnlab.evaluation.evaluate import evaluate
 from cnnlab.randomness import Share, generator
 from cnnlab.recipe.load import resolve
 from cnnlab.recipe.spec import parse_spec
-from cnnlab.training import checkpoint, device, processes
+from cnnlab.training import checkpoint, device, loop, processes
 from cnnlab.training.batches import Batches, with_partners
 from cnnlab.training.events import EpochDone
 from cnnlab.training.prepare import prepare
@@ -294,6 +295,15 @@ def test_an_error_of_all_is_told_once_and_the_others_say_who_they_are(cli, monke
     ended = cli("train", "--arch", "nothing", "--json")
     assert (ended.code, ended.out) == (2, "")
     assert "process 1: " in ended.err
+
+
+def test_with_json_what_a_users_net_prints_goes_to_stderr_in_every_process(cli, monkeypatch):
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(loop, "train", lambda *_: sys.stdout.write("hello\n") and SimpleNamespace(result={}))
+    ended = cli("train", "--data", "digits", "--json")
+    assert (ended.code, ended.out, ended.err) == (0, "", "hello\n")
 
 
 def run_to_the_end(count, *arguments):
