@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cnnlab.errors import CnnlabError, DataError, MachineError, Stopped, UsageError
-from cnnlab.text import printable
+from cnnlab.text import cut, printable
 from cnnlab.training.world import ProcessLost, Wishes, World
 
 if TYPE_CHECKING:
@@ -114,12 +114,13 @@ class _Several(World):
                 distributed.all_reduce(tensor)
 
     def copy_from_first(self, tensors: Sequence["Tensor"]) -> None:
+        import torch
         from torch import distributed
 
         if self.collective:
             with _noticing_death():
-                for tensor in tensors:
-                    distributed.broadcast(tensor, 0)
+                for tensor in tensors:  # as bytes: not every backend has every type
+                    distributed.broadcast(tensor.view(-1).view(torch.uint8), 0)
 
     def agree(self) -> Wishes:
         import torch
@@ -252,7 +253,7 @@ def _join(size: int, device: str, training: str) -> _Several:
             distributed.init_process_group(backend, store=store, rank=number, world_size=size, timeout=wait)
     except (RuntimeError, ValueError) as error:
         raise MachineError(
-            f"the {size} processes of this training cannot reach each other: {printable(str(error).splitlines()[0])}",
+            f"the {size} processes of this training cannot reach each other: {printable(_first_line(error))}",
             hint="Start them with torchrun; over machines, its --rdzv-endpoint must be reachable from all of them",
         ) from error
     return _Several(
@@ -307,8 +308,12 @@ def _noticing_death() -> Iterator[None]:
     except RuntimeError as error:  # what torch.distributed raises
         raise ProcessLost(
             "another process of this training has ended",
-            hint="Its own message, or torchrun's summary, says why; -v shows what was noticed here",
+            hint=f"Its own message, or torchrun's summary, says why\nNoticed here: {cut(_first_line(error), 160)}",
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _hash(text: str) -> str:

@@ -32,7 +32,7 @@ from cnnlab.training.batches import Batches, with_partners
 from cnnlab.training.events import EpochDone
 from cnnlab.training.prepare import prepare
 from cnnlab.training.settings import Settings
-from cnnlab.training.world import World
+from cnnlab.training.world import ProcessLost, World
 
 EVERYTHING_RANDOM = ("--arch", "mlp:width=16,depth=2,batch_norm=false,dropout=0.3", "--data", "digits",
                      "--epochs", 2, "--batch-size", 33, "--lr", 0.02, "--precision", "fp64", "--threads", 1,
@@ -126,6 +126,27 @@ def test_each_process_has_its_own_rows_of_every_batch(size, mixup):
             assert np.array_equal(mine.labels[:count], batch.labels[rows])
             if mixup != "0":
                 assert np.array_equal(mine.images[mine.partners], batch.images[batch.partners[rows]])
+
+
+@pytest.fixture
+def group():
+    """A world of one process that has a process group all the same."""
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    yield processes._Several()
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("dtype", [torch.int16, torch.uint16, torch.bool, torch.complex64, torch.float32])
+def test_tensors_of_every_type_are_copied_from_the_first(group, dtype):
+    for tensor in (torch.ones(2, 3).to(dtype), torch.tensor(1).to(dtype), torch.empty(0, dtype=dtype)):
+        group.copy_from_first([tensor])
+        assert tensor.to(torch.complex64).eq(1).all()
+
+
+def test_what_was_noticed_is_told_when_a_process_is_lost(group):
+    with pytest.raises(ProcessLost) as caught:
+        group.add_up(torch.ones(2, dtype=torch.int16))
+    assert caught.value.hint.endswith("\nNoticed here: Invalid scalar type")
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch):
