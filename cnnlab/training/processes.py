@@ -75,9 +75,9 @@ class _Several(World):
     def require_same(self, what: str, text: str) -> None:
         theirs = self.from_first(lambda: text)
         if theirs != text:
+            here, there = (cut(part) for part in _where_they_differ(text, theirs))
             raise DataError(
-                f"{what} of process {self.rank} is {printable(text[:200])!r}, that of process 0 "
-                f"{printable(theirs[:200])!r}",
+                f"{what} of process {self.rank} differs from that of process 0: {here!r}, there {there!r}",
                 hint="Give every machine the same command, files and versions",
             )
 
@@ -310,6 +310,13 @@ def _noticing_death() -> Iterator[None]:
             "another process of this training has ended",
             hint=f"Its own message, or torchrun's summary, says why\nNoticed here: {cut(_first_line(error), 160)}",
         ) from error
+
+
+def _where_they_differ(*texts: str) -> list[str]:
+    """Of each text the rest of the line, from the word on in which the first difference is."""
+    same = os.path.commonprefix(texts)  # noqa: RUF071  # characters are meant
+    start = max((same.rfind(mark) + len(mark) for mark in ("\n", "{", ", ") if mark in same), default=0)
+    return [text[start:].partition("\n")[0] for text in texts]
 
 
 def _first_line(error: Exception) -> str:

@@ -22,10 +22,10 @@ from hypothesis import strategies as st
 import cnnlab
 from cnnlab.data import Augmentation, draw, load, pick
 from cnnlab.data import batch as augmented
-from cnnlab.errors import MachineError, Stopped, UsageError
+from cnnlab.errors import DataError, MachineError, Stopped, UsageError
 from cnnlab.evaluation.evaluate import evaluate
 from cnnlab.randomness import Share, generator
-from cnnlab.recipe.load import resolve
+from cnnlab.recipe.load import dump, resolve
 from cnnlab.recipe.spec import parse_spec
 from cnnlab.training import checkpoint, device, loop, processes
 from cnnlab.training.batches import Batches, with_partners
@@ -147,6 +147,15 @@ def test_what_was_noticed_is_told_when_a_process_is_lost(group):
     with pytest.raises(ProcessLost) as caught:
         group.add_up(torch.ones(2, dtype=torch.int16))
     assert caught.value.hint.endswith("\nNoticed here: Invalid scalar type")
+
+
+def test_recipes_that_differ_are_told_where_they_differ():
+    recipes = [dump(resolve(arch=parse_spec("cnn"), settings=[f"optim.momentum={value}"])) for value in (0.8, 0.9)]
+    store = torch.distributed.HashStore()
+    processes._Several(0, 2, store=store).require_same("the recipe", recipes[0])
+    message = "the recipe of process 1 differs from that of process 0: 'momentum: 0.9, .*', there 'momentum: 0.8, "
+    with pytest.raises(DataError, match=message):
+        processes._Several(1, 2, store=store).require_same("the recipe", recipes[1])
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch):
