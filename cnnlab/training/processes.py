@@ -135,11 +135,11 @@ class _Several(World):
     def remember(self, run: Path) -> None:
         if self.first:
             with _noticing_death():
-                self.launch.set(self.training, str(run.absolute()))
+                self.launch.set(self.training, os.fsencode(run.absolute()))
 
     def remembered(self) -> Path | None:
         def find() -> str:
-            return self.launch.get(self.training).decode() if self.launch.check([self.training]) else ""
+            return os.fsdecode(self.launch.get(self.training)) if self.launch.check([self.training]) else ""
 
         run = self.from_first(find)
         return Path(run) if run and (Path(run) / "recipe.yaml").is_file() else None
@@ -166,14 +166,14 @@ class _Several(World):
 
     def _set(self, key: str, text: str) -> None:
         with _noticing_death():
-            self.store.set(key, text)
+            self.store.set(key, text.encode("utf-8", "surrogateescape"))  # a path may be no UTF-8
 
     def _wait(self, key: str) -> str:
         """The text under a key, as soon as another process has set it; a signal is taken meanwhile."""
         with _noticing_death():
             while not self.store.check([key]):
                 time.sleep(_POLL)
-            return str(self.store.get(key).decode())
+            return str(self.store.get(key).decode("utf-8", "surrogateescape"))
 
 
 def rank() -> int:

@@ -278,6 +278,20 @@ def test_going_on_with_the_last_run_goes_on_with_it_when_there_is_a_newer_one(la
     assert rows_so_far("runs/other") == 2
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="file names that are no UTF-8")
+def test_an_output_folder_whose_name_is_no_utf_8(launch):
+    for _ in range(2):
+        run = cnnlab.train("mlp:depth=1,width=8", out="runs\udcff", name="x", **SMALL).run.absolute()
+        launch()
+    assert run == Path("runs\udcff/x").absolute()
+
+
+def test_texts_are_shared_byte_by_byte():
+    store = torch.distributed.HashStore()
+    worlds = [processes._Several(rank, 2, store=store) for rank in range(2)]
+    assert [world.from_first(lambda: "ä\udcff") for world in worlds] == ["ä\udcff"] * 2
+
+
 def test_a_comparison_in_several_processes_is_refused_from_python_too(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="a comparison is done by one process; torchrun started several"):
