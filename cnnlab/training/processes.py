@@ -186,6 +186,13 @@ def several() -> bool:
     return _number("WORLD_SIZE", 1) > 1
 
 
+def program() -> str:
+    """What is typed before a command's name: torchrun and its arguments, where that started this process."""
+    if not several():
+        return "cnnlab"
+    return f"torchrun --nproc-per-node {_number('LOCAL_WORLD_SIZE', _number('WORLD_SIZE', 1))} -m cnnlab"
+
+
 def require_one_process(what: str) -> None:
     """Refuse under torchrun what is done by one process.
 
