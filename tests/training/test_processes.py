@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 import cnnlab
 from cnnlab.data import Augmentation, draw, load, pick
 from cnnlab.data import batch as augmented
-from cnnlab.errors import DataError, MachineError, Stopped, UsageError
+from cnnlab.errors import DataError, MachineError, RecipeError, Stopped, UsageError
 from cnnlab.evaluation.evaluate import evaluate
 from cnnlab.randomness import Share, generator
 from cnnlab.recipe.load import dump, resolve
@@ -156,6 +156,25 @@ def test_recipes_that_differ_are_told_where_they_differ():
     message = "the recipe of process 1 differs from that of process 0: 'momentum: 0.9, .*', there 'momentum: 0.8, "
     with pytest.raises(DataError, match=message):
         processes._Several(1, 2, store=store).require_same("the recipe", recipes[1])
+
+
+@pytest.mark.parametrize(("size", "batch_size"), [(1, 1), (2, 3)])
+def test_shares_of_one_image_are_refused_where_batch_norm_would_have_one_value(size, batch_size):
+    def prepared(spec, batch_size):
+        recipe = resolve(arch=parse_spec(spec), settings=[f"train.batch_size={batch_size}"])
+        return prepare(recipe, Settings(), load("digits"), StandIn(0, size))
+
+    class StandIn(World):
+        def copy_from_first(self, tensors):
+            pass
+
+    with pytest.raises(RecipeError, match=rf"train.batch_size is {batch_size}.*: norm1 would normalise one") as caught:
+        prepared("mlp:depth=1,width=8", batch_size)
+    assert f"--batch-size {2 * size}" in caught.value.hint
+    prepared("mlp:depth=1,width=8", 2 * size)
+    net = prepared("resnet:depth=8,width=4", batch_size).engine.net  # its maps have many values of each channel
+    assert net.training
+    assert not any(layer._forward_pre_hooks for layer in net.modules())
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch):
