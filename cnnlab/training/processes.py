@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import itertools
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -250,14 +251,16 @@ def _join(size: int, device: str, training: str) -> _Several:
             hint=f"torchrun --nproc-per-node {torch.cuda.device_count()}, or train on the CPU: --device cpu",
         )
     try:
-        root, _, _ = next(iter(distributed.rendezvous("env://", timeout=wait)))
+        root, _, _ = _heeding_signals(lambda: next(iter(distributed.rendezvous("env://", timeout=wait))))
         launch = distributed.PrefixStore(f"cnnlab {os.environ.get('TORCHELASTIC_RUN_ID', '')}", _outermost(root))
         store = distributed.PrefixStore(_meet(launch, number, size), launch)
         if size > 1:
             if cuda:
                 torch.cuda.set_device(local_rank)
             backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
-            distributed.init_process_group(backend, store=store, rank=number, world_size=size, timeout=wait)
+            _heeding_signals(
+                lambda: distributed.init_process_group(backend, store=store, rank=number, world_size=size, timeout=wait)
+            )
     except (RuntimeError, ValueError) as error:
         raise MachineError(
             f"the {size} processes of this training cannot reach each other: {printable(_first_line(error))}",
@@ -266,6 +269,26 @@ def _join(size: int, device: str, training: str) -> _Several:
     return _Several(
         number, size, local_rank, local_size, store=store, launch=launch, training=training, collective=size > 1
     )
+
+
+def _heeding_signals(make: Callable[[], _Made]) -> _Made:
+    """What `make` gives: it may wait outside Python, which takes a signal only when the main thread is back."""
+    made: list[_Made] = []
+    failed: list[Exception] = []
+
+    def run() -> None:
+        try:
+            made.append(make())
+        except Exception as error:  # noqa: BLE001  # raised again below, in the thread that asked
+            failed.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(_POLL)
+    if failed:
+        raise failed[0]
+    return made[0]
 
 
 def _meet(launch: Any, number: int, size: int) -> str:

@@ -53,20 +53,20 @@ def free_port():
         return server.getsockname()[1]
 
 
-def start(count, *arguments):
-    """Start `cnnlab ARGUMENTS` as `count` processes that know of each other, as torchrun does."""
+def start(count, *arguments, port=None, ranks=None):
+    """Start `cnnlab ARGUMENTS` as `count` processes, or some of them, that know of each other, as torchrun does."""
     shared = {
         **os.environ,
         "WORLD_SIZE": str(count),
         "LOCAL_WORLD_SIZE": str(count),
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()),
+        "MASTER_PORT": str(port or free_port()),
     }
     command = [sys.executable, "-m", "cnnlab", *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "encoding": "utf-8"}
     return [
         subprocess.Popen(command, env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}, **pipes)
-        for rank in range(count)
+        for rank in ranks or range(count)
     ]
 
 
@@ -156,6 +156,22 @@ def test_recipes_that_differ_are_told_where_they_differ():
     message = "the recipe of process 1 differs from that of process 0: 'momentum: 0.9, .*', there 'momentum: 0.8, "
     with pytest.raises(DataError, match=message):
         processes._Several(1, 2, store=store).require_same("the recipe", recipes[1])
+
+
+def listens(port):
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_a_process_whose_companions_do_not_come_heeds_a_signal():
+    port = free_port()
+    (waiting,) = start(2, "train", "--arch", "mlp", "--data", "digits", port=port, ranks=[0])
+    wait_for(lambda: listens(port))
+    time.sleep(0.5)
+    waiting.send_signal(signal.SIGTERM)
+    ((code, _, err),) = ends([waiting], timeout=30)
+    assert (code, "stopped before the first step" in err) == (143, True), err
 
 
 @pytest.mark.parametrize(("size", "batch_size"), [(1, 1), (2, 3)])
