@@ -9,7 +9,6 @@ from cnnlab.cli.compare import compare
 from cnnlab.cli.evaluate import evaluate
 from cnnlab.cli.filter import filter_command
 from cnnlab.cli.gradcheck import gradcheck
-from cnnlab.cli.options import require_one_process
 from cnnlab.cli.train import train
 
 app = typer.Typer(
@@ -48,5 +47,7 @@ def cnnlab(
     cnnlab gradcheck Conv2d --explain           the hand-derived gradients, proved
     cnnlab filter photo.png --kernel sobel-x    what an image kernel does
     """
+    from cnnlab.training.processes import require_one_process
+
     if context.invoked_subcommand != "train":
         require_one_process(f"cnnlab {context.invoked_subcommand}")

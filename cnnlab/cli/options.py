@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from cnnlab.errors import UsageError
 from cnnlab.recipe.spec import Scalar
 
 
@@ -96,21 +95,6 @@ RunName = Annotated[
 TrustCode = Annotated[
     bool, typer.Option("--trust-code", help="Let a recipe or run name a Python file.", rich_help_panel=_RUN)
 ]
-
-
-def require_one_process(what: str) -> None:
-    """Refuse under torchrun what is done by one process.
-
-    Raises:
-        UsageError: torchrun started several.
-    """
-    from cnnlab.training.processes import several
-
-    if several():
-        raise UsageError(
-            f"{what} is done by one process; torchrun started several",
-            hint="Start it without torchrun. Several processes share a training: torchrun ... -m cnnlab train",
-        )
 
 
 def given(flags: Mapping[str, Scalar]) -> dict[str, Scalar]:

@@ -97,10 +97,12 @@ def _show_nothing(event: "Event") -> None:
 
 
 def _left_at_once(number: int, run: Path | None) -> Stopped:
+    from cnnlab.training.processes import program
+
     if run is None:
         return Stopped("stopped before the first step: nothing was lost", signal_number=number)
     return Stopped(
         "stopped at once: what was saved last is whole",
         signal_number=number,
-        hint=f"Go on: cnnlab train --resume {command_path(run)}",
+        hint=f"Go on: {program()} train --resume {command_path(run)}",
     )

@@ -31,7 +31,6 @@ from cnnlab.cli.options import (
     TrustCode,
     Verbose,
     given,
-    require_one_process,
 )
 from cnnlab.errors import UsageError
 
@@ -101,7 +100,7 @@ def train(
     from cnnlab.recipe import load
     from cnnlab.recipe.effect import without_effect
     from cnnlab.recipe.spec import parse_options, parse_spec
-    from cnnlab.training.processes import rank
+    from cnnlab.training.processes import rank, require_one_process
     from cnnlab.training.settings import Settings
 
     for asked, flag in (
@@ -113,7 +112,7 @@ def train(
     ):
         if asked:
             require_one_process(f"cnnlab train {flag}")
-    output = Output(json=json and not rank(), quiet=quiet or rank() > 0, verbose=verbose)
+    output = Output(json=json, quiet=quiet or rank() > 0, verbose=verbose, answers=not rank())
     if show_list:
         return _show_list(output)
     if log not in (None, "tensorboard"):
@@ -213,7 +212,7 @@ def _resume(run: str, settings: "Settings", output: "Output", *, trust_code: boo
     with TrainView(output) as view, stop_kindly(view.show) as tell:
         from cnnlab.training.loop import resume
 
-        finished = resume(path, settings, tell, trust_code=trust_code, threads=threads)
+        finished = resume(path, settings, tell, trust_code=trust_code, threads=threads, asked=run)
     output.result(finished.result)
 
 

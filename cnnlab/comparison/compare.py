@@ -24,6 +24,7 @@ from cnnlab.text import counted, printable, typed
 from cnnlab.training.going_on import environment_of
 from cnnlab.training.lock import only_process
 from cnnlab.training.prepare import load_data, real_command
+from cnnlab.training.processes import require_one_process
 from cnnlab.training.run_folder import read_json, safe_name, write_json
 from cnnlab.training.settings import Settings
 
@@ -42,9 +43,10 @@ def compare(specs: Sequence[str], options: Options, settings: Settings, tell: Te
 
     Raises:
         UsageError: an unknown contestant, one named twice, other data or splits, a width that cannot be matched,
-            a folder that holds something else.
+            a folder that holds something else; several processes.
         CnnlabError: as a training fails; what was trained is kept, and the same command with the same name goes on.
     """
+    require_one_process("a comparison")
     entries = enter(
         specs, settings=options.assignments, flags=options.flags, out=settings.out, trust_code=options.trust_code
     )

@@ -133,11 +133,14 @@ def load_newest(folder: Path, epochs: int) -> tuple[Checkpoint, list[str]]:
     manifests: list[tuple[str, dict[str, Any]]] = []
     problems: list[str] = []
     spare: list[str] = []
+    may_be_missing = {SPARE["last"]}
+    if epochs <= 1 and not any((folder / f"{name}{MANIFEST}").exists() for name in ("last", SPARE["last"])):
+        may_be_missing.add("last")  # stopped before the first epoch was saved
     for name in _to_go_on_from(folder):
         try:
             manifests.append((name, _manifest(folder / f"{name}{MANIFEST}")))
         except CheckpointError as error:
-            (spare if name == SPARE["last"] else problems).append(error.message)
+            (spare if name in may_be_missing else problems).append(error.message)
     manifests.sort(key=lambda found: _age(found[1]), reverse=True)
     for name, meta in manifests:
         done = meta.get("epoch")

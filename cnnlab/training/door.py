@@ -57,7 +57,8 @@ def train(
     if chosen.init_from is not None:
         chosen = replace(chosen, init_from=find_run(str(chosen.init_from), chosen.out))
     if resume is not None:
-        return resume_run(find_run(resume, chosen.out), chosen, tell, trust_code=trust_code, threads=threads)
+        path = find_run(resume, chosen.out)
+        return resume_run(path, chosen, tell, trust_code=trust_code, threads=threads, asked=resume)
     named: dict[str, Scalar] = {
         "--data": data,
         "--epochs": epochs,

@@ -9,7 +9,7 @@ from cnnlab.data import DataSet
 from cnnlab.errors import CheckpointError
 from cnnlab.files import remove_temporaries
 from cnnlab.models.registry import is_user_file, shown_name
-from cnnlab.recipe.load import dump, from_file
+from cnnlab.recipe.load import digest, dump, from_file
 from cnnlab.recipe.schema import Recipe
 from cnnlab.text import printable
 from cnnlab.training import checkpoint
@@ -47,12 +47,23 @@ def train(recipe: Recipe, settings: Settings, tell: Tell = tell_nobody, *, data:
     Raises:
         CnnlabError: see the classes in cnnlab.errors; nothing is left behind if it fails before the first step.
     """
-    with joined(settings.device) as world:
-        begun = world.remembered()
+    with joined(settings.device, _told_by(settings, digest(recipe))) as world:
+        begun = _remembered(world, tell)
         if begun is not None:
-            tell(Notice(f"torchrun has started the processes again: going on with {printable(begun)}"))
             return _go_on(begun, settings, tell, world, trust_code=True, data=data)
         return _begin(recipe, settings, tell, world, data)
+
+
+def _told_by(settings: Settings, what: str) -> str:
+    """What tells a training from the others of one launch: of a script, of a comparison, of a shell's commands."""
+    return "\n".join([*settings.command, str(settings.out.absolute()), str(settings.name), what])
+
+
+def _remembered(world: World, tell: Tell) -> Path | None:
+    begun = world.remembered()
+    if begun is not None:
+        tell(Notice(f"torchrun has started the processes again: going on with {printable(begun)}"))
+    return begun
 
 
 def _begin(recipe: Recipe, settings: Settings, tell: Tell, world: World, data: DataSet | None) -> RunFinished:
@@ -103,6 +114,7 @@ def resume(
     trust_code: bool = False,
     data: DataSet | None = None,
     threads: int | None = None,
+    asked: str = "",
 ) -> RunFinished:
     """Go on with a run where it was saved last; its end is that of a run that was never stopped.
 
@@ -113,12 +125,14 @@ def resume(
         trust_code: whether the run may name a Python file.
         data: the run's data set where the caller has it in memory already.
         threads: other than the run's own: it does not end bit for bit the same then.
+        asked: the words that meant this run, such as last; another when torchrun starts the processes again.
 
     Raises:
         CheckpointError: no whole checkpoint; recipe or data are not the run's any more.
         MachineError: another process is at it.
     """
-    with joined(settings.device) as world:
+    with joined(settings.device, _told_by(settings, f"resume {asked or path}")) as world:
+        path = _remembered(world, tell) or path
         return _go_on(path, settings, tell, world, trust_code=trust_code, data=data, threads=threads)
 
 

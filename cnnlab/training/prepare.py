@@ -129,6 +129,7 @@ def prepare(recipe: Recipe, settings: Settings, data: DataSet, world: World = AL
     mean, std = level_statistics(train.images)
     height, width, channels = data.image_shape
     net = build_net(recipe, (channels, height, width), len(data.classes))
+    _require_several_values(net, recipe, (channels, height, width), world)
     whitening.fit(net, train.images, mean, std)
     table = layer_table(net, (channels, height, width))
     engine = make_engine(recipe, settings, net, mean, std, world)
@@ -238,6 +239,43 @@ def _require_other_sizes(net: Any, recipe: Recipe, input_shape: tuple[int, int, 
                 f"takes no images of {height}x{width} pixels",
                 hint="Train on images of full size: --set train.initial_scale=1",
             ) from error
+
+
+def _require_several_values(net: Any, recipe: Recipe, input_shape: tuple[int, int, int], world: World) -> None:
+    """Refuse batch normalisation over single values: of one image, where a channel has one value.
+
+    Raises:
+        RecipeError: a process's share of a batch is one image, and a layer would normalise that.
+    """
+    import torch
+
+    if recipe.train.batch_size // world.size > 1:
+        return
+    single: list[str] = []
+
+    def watch(name: str, layer: Any) -> Any:
+        return layer.register_forward_pre_hook(
+            lambda _, inputs: single.append(name) if inputs[0].numel() == inputs[0].shape[1] else None
+        )
+
+    norms = torch.nn.modules.batchnorm._BatchNorm
+    watched = [watch(name, layer) for name, layer in net.named_modules() if isinstance(layer, norms) and layer.training]
+    channels, *sides = input_shape
+    full = sides[0], sides[1]
+    net.eval()
+    with torch.no_grad():
+        for height, width in (*Growth.of(recipe.train, full).sizes(full), full):
+            net(torch.zeros((1, channels, height, width)))
+    net.train()
+    for hook in watched:
+        hook.remove()
+    if single:
+        share = "" if world.size == 1 else f" for {world.size} processes"
+        raise RecipeError(
+            f"train.batch_size is {recipe.train.batch_size}{share}: {printable(single[0])} would normalise one value "
+            "by itself",
+            hint=f"Use at least {2 * world.size}: --batch-size {2 * world.size}, or a net without batch normalisation",
+        )
 
 
 def make_engine(

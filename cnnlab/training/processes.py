@@ -6,7 +6,10 @@ torchrun starts the processes and says in the environment who is who. Numbers go
 
 import contextlib
 import hashlib
+import itertools
 import os
+import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cnnlab.errors import CnnlabError, DataError, MachineError, Stopped, UsageError
-from cnnlab.text import printable
+from cnnlab.text import cut, printable
 from cnnlab.training.world import ProcessLost, Wishes, World
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ MEETING_SECONDS = 600.0
 TELL_SECONDS = 2.0
 """How long the others leave it to rank 0 to tell an error that may be everyone's."""
 _POLL = 0.02
+_trainings = itertools.count(1)
+"""Numbers the trainings of this process; when torchrun has started it again, they come in the same order."""
 _Made = TypeVar("_Made")
 
 
@@ -40,6 +45,8 @@ class _Several(World):
     """Of this attempt alone."""
     launch: Any = None
     """The store that lives as long as torchrun's agent, over all its restarts."""
+    training: str = ""
+    """The key under which this training's run is remembered there."""
     collective: bool = True
     """Whether there is a process group; none is needed for one process."""
     texts: int = 0
@@ -70,9 +77,9 @@ class _Several(World):
     def require_same(self, what: str, text: str) -> None:
         theirs = self.from_first(lambda: text)
         if theirs != text:
+            here, there = (cut(part) for part in _where_they_differ(text, theirs))
             raise DataError(
-                f"{what} of process {self.rank} is {printable(text[:200])!r}, that of process 0 "
-                f"{printable(theirs[:200])!r}",
+                f"{what} of process {self.rank} differs from that of process 0: {here!r}, there {there!r}",
                 hint="Give every machine the same command, files and versions",
             )
 
@@ -109,12 +116,13 @@ class _Several(World):
                 distributed.all_reduce(tensor)
 
     def copy_from_first(self, tensors: Sequence["Tensor"]) -> None:
+        import torch
         from torch import distributed
 
         if self.collective:
             with _noticing_death():
-                for tensor in tensors:
-                    distributed.broadcast(tensor, 0)
+                for tensor in tensors:  # as bytes: not every backend has every type
+                    distributed.broadcast(tensor.view(-1).view(torch.uint8), 0)
 
     def agree(self) -> Wishes:
         import torch
@@ -129,11 +137,11 @@ class _Several(World):
     def remember(self, run: Path) -> None:
         if self.first:
             with _noticing_death():
-                self.launch.set("run", str(run.absolute()))
+                self.launch.set(self.training, os.fsencode(run.absolute()))
 
     def remembered(self) -> Path | None:
         def find() -> str:
-            return self.launch.get("run").decode() if self.launch.check(["run"]) else ""
+            return os.fsdecode(self.launch.get(self.training)) if self.launch.check([self.training]) else ""
 
         run = self.from_first(find)
         return Path(run) if run and (Path(run) / "recipe.yaml").is_file() else None
@@ -141,7 +149,7 @@ class _Several(World):
     def leave_telling_to_one(self, error: CnnlabError) -> None:
         """Decide which process tells an error, often everybody's: rank 0 if it has it too, else each its own."""
         lost = isinstance(error, ProcessLost)
-        what = "lost" if lost else hashlib.sha256(str(error).encode()).hexdigest()
+        what = "lost" if lost else _hash(str(error))
         error.told_elsewhere = False
         if self.first:
             self.store.set(f"told {what}", "")
@@ -160,14 +168,14 @@ class _Several(World):
 
     def _set(self, key: str, text: str) -> None:
         with _noticing_death():
-            self.store.set(key, text)
+            self.store.set(key, text.encode("utf-8", "surrogateescape"))  # a path may be no UTF-8
 
     def _wait(self, key: str) -> str:
         """The text under a key, as soon as another process has set it; a signal is taken meanwhile."""
         with _noticing_death():
             while not self.store.check([key]):
                 time.sleep(_POLL)
-            return str(self.store.get(key).decode())
+            return str(self.store.get(key).decode("utf-8", "surrogateescape"))
 
 
 def rank() -> int:
@@ -180,12 +188,33 @@ def several() -> bool:
     return _number("WORLD_SIZE", 1) > 1
 
 
+def program() -> str:
+    """What is typed before a command's name: torchrun and its arguments, where that started this process."""
+    if not several():
+        return "cnnlab"
+    return f"torchrun --nproc-per-node {_number('LOCAL_WORLD_SIZE', _number('WORLD_SIZE', 1))} -m cnnlab"
+
+
+def require_one_process(what: str) -> None:
+    """Refuse under torchrun what is done by one process.
+
+    Raises:
+        UsageError: torchrun started several.
+    """
+    if several():
+        raise UsageError(
+            f"{what} is done by one process; torchrun started several",
+            hint="Start it without torchrun. Several processes share a training: torchrun ... -m cnnlab train",
+        )
+
+
 @contextlib.contextmanager
-def joined(device: str) -> Iterator[World]:
+def joined(device: str, training: str = "") -> Iterator[World]:
     """Meet the other processes of this launch, if there are any, until the block ends.
 
     Args:
         device: auto, cpu, cuda or mps, as `Settings.device`.
+        training: what tells this training from the launch's others; the same when torchrun starts the processes again.
 
     Raises:
         MachineError: they do not come.
@@ -195,7 +224,7 @@ def joined(device: str) -> Iterator[World]:
     if size == 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
         yield World()
         return
-    world = _join(size, device)
+    world = _join(size, device, f"run {next(_trainings)} {_hash(training)}")
     try:
         yield world
     except CnnlabError as error:
@@ -205,7 +234,7 @@ def joined(device: str) -> Iterator[World]:
     _leave(world)
 
 
-def _join(size: int, device: str) -> _Several:
+def _join(size: int, device: str, training: str) -> _Several:
     import torch
     from torch import distributed
 
@@ -223,20 +252,44 @@ def _join(size: int, device: str) -> _Several:
             hint=f"torchrun --nproc-per-node {torch.cuda.device_count()}, or train on the CPU: --device cpu",
         )
     try:
-        root, _, _ = next(iter(distributed.rendezvous("env://", timeout=wait)))
+        root, _, _ = _heeding_signals(lambda: next(iter(distributed.rendezvous("env://", timeout=wait))))
         launch = distributed.PrefixStore(f"cnnlab {os.environ.get('TORCHELASTIC_RUN_ID', '')}", _outermost(root))
         store = distributed.PrefixStore(_meet(launch, number, size), launch)
         if size > 1:
             if cuda:
                 torch.cuda.set_device(local_rank)
             backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
-            distributed.init_process_group(backend, store=store, rank=number, world_size=size, timeout=wait)
+            _heeding_signals(
+                lambda: distributed.init_process_group(backend, store=store, rank=number, world_size=size, timeout=wait)
+            )
     except (RuntimeError, ValueError) as error:
         raise MachineError(
-            f"the {size} processes of this training cannot reach each other: {printable(str(error).splitlines()[0])}",
+            f"the {size} processes of this training cannot reach each other: {printable(_first_line(error))}",
             hint="Start them with torchrun; over machines, its --rdzv-endpoint must be reachable from all of them",
         ) from error
-    return _Several(number, size, local_rank, local_size, store=store, launch=launch, collective=size > 1)
+    return _Several(
+        number, size, local_rank, local_size, store=store, launch=launch, training=training, collective=size > 1
+    )
+
+
+def _heeding_signals(make: Callable[[], _Made]) -> _Made:
+    """What `make` gives: it may wait outside Python, which takes a signal only when the main thread is back."""
+    made: list[_Made] = []
+    failed: list[Exception] = []
+
+    def run() -> None:
+        try:
+            made.append(make())
+        except Exception as error:  # noqa: BLE001  # raised again below, in the thread that asked
+            failed.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(_POLL)
+    if failed:
+        raise failed[0]
+    return made[0]
 
 
 def _meet(launch: Any, number: int, size: int) -> str:
@@ -286,8 +339,24 @@ def _noticing_death() -> Iterator[None]:
     except RuntimeError as error:  # what torch.distributed raises
         raise ProcessLost(
             "another process of this training has ended",
-            hint="Its own message, or torchrun's summary, says why; -v shows what was noticed here",
+            hint=f"Its own message, or torchrun's summary, says why\nNoticed here: {cut(_first_line(error), 160)}",
         ) from error
+
+
+def _where_they_differ(*texts: str) -> list[str]:
+    """Of each text the rest of the line, from the word on in which the first difference is."""
+    same = os.path.commonprefix(texts)  # noqa: RUF071  # characters are meant
+    start = max((same.rfind(mark) + len(mark) for mark in ("\n", "{", ", ") if mark in same), default=0)
+    return [text[start:].partition("\n")[0] for text in texts]
+
+
+def _first_line(error: Exception) -> str:
+    """What an error says first, without the place in gloo's sources that may stand before it."""
+    return re.sub(r"^\[\S+:\d+\] ", "", (str(error).splitlines() or [type(error).__name__])[0])
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _number(name: str, default: int) -> int:

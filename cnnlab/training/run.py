@@ -21,6 +21,7 @@ from cnnlab.training.engines.diagnosis import not_finite
 from cnnlab.training.events import EpochDone, Event, Notice, RunFinished, StepDone
 from cnnlab.training.gradients import GradientLog
 from cnnlab.training.prepare import Prepared
+from cnnlab.training.processes import program
 from cnnlab.training.profiling import OFF, Profile
 from cnnlab.training.run_folder import EpochRow, RunFolder, best_of, write_json
 from cnnlab.training.saving import Midway, Progress, Saver
@@ -145,10 +146,8 @@ class Run:
         )
 
     def _how_to_go_on(self) -> str:
-        several = f"torchrun --nproc-per-node {self.world.local_size} -m cnnlab"
-        command = "cnnlab" if self.world.size == 1 else several
         trust = " --trust-code" if is_user_file(self.prepared.recipe.model.arch) else ""
-        return f"Go on: {command} train --resume {command_path(self.folder.path)}{trust}"
+        return f"Go on: {program()} train --resume {command_path(self.folder.path)}{trust}"
 
     def epoch(self, epoch: int) -> EpochRow:
         """Train one epoch, or what is left of it, and measure it.

@@ -90,7 +90,7 @@ class World:
         """Sum over all processes, in place."""
 
     def copy_from_first(self, tensors: Sequence["Tensor"]) -> None:
-        """Overwrite tensors with those of rank 0."""
+        """Overwrite tensors, contiguous ones, with those of rank 0."""
 
     def agree(self) -> Wishes:
         """Everybody's wishes, now; all processes come to this point before any goes on."""

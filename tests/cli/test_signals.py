@@ -60,6 +60,15 @@ def test_the_second_signal_ends_at_once():
 
 
 @posix
+def test_what_goes_on_with_several_processes_names_torchrun(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(Stopped) as caught:
+        told([events()[0]], [signal.SIGTERM, signal.SIGTERM])
+    assert caught.value.hint.startswith("Go on: torchrun --nproc-per-node 2 -m cnnlab train --resume ")
+
+
+@posix
 def test_before_and_between_runs_there_is_nothing_to_wait_for():
     started, _, finished = events()
     for before in ([], [started, finished]):

@@ -209,6 +209,27 @@ def test_averages_start_from_what_rank_0_drew():
     assert (engine.weights()["4.weight"] == 7).all()
 
 
+def test_buffers_that_are_not_saved_are_rank_0s_too():
+    net = make_net()
+    net.register_buffer("drawn", torch.randn(3), persistent=False)
+    engine = make_engine(net, world=SecondOfTwo(1, 2))
+    engine.take_over_from_first()
+    assert (engine.net.drawn == 7).all()
+
+
+def test_buffers_that_are_equal_in_three_processes_stay_as_they_are():
+    class ThreeAlike(World):
+        def add_up(self, tensor):
+            tensor.copy_(tensor + tensor + tensor)
+
+    net = make_net()
+    net.register_buffer("constants", torch.tensor([0.1, 0.7, 1 / 3, 1 / 255, 3e38]))
+    engine = make_engine(net, "fp32", world=ThreeAlike(0, 3))
+    before = engine.weights()
+    engine.share_statistics()
+    assert all(np.array_equal(array, before[name]) for name, array in engine.weights().items())
+
+
 def test_layer_gradients_equal_autograd_and_change_nothing():
     engine = make_engine(make_net())
     before = engine.training_state()
@@ -338,6 +359,23 @@ def test_layers_that_rest_and_then_freeze_stay_frozen():
     after = engine.weights()
     assert [np.array_equal(after[key], before[key]) for key in ("0.weight", "1.weight")] == [True, False]
     assert engine.net[0].weight.grad is None  # nothing is back-propagated to it
+
+
+def test_layers_that_rested_in_the_step_before_the_freezing_train_on():
+    """Their gradients are added up over the processes, and looked at."""
+    summed = []
+
+    class Counting(World):
+        def add_up(self, tensor):
+            summed.append(tensor.numel())
+
+    engine = make_engine(make_net(), train={"rest_up_to": "1", "freeze_up_to": "0"}, world=Counting(0, 2))
+    engine.step(batches()[0], 0.1, StepKey(0, 1, 0), 0.1, True)
+    engine.step(batches()[0], 0.1, StepKey(0, 1, 1), 0.0, False)
+    assert summed[1] == sum(parameter.numel() for parameter in engine.net[1:].parameters()) + 3
+    engine.net[1].weight.register_hook(lambda gradient: gradient * np.nan)
+    with pytest.raises(NumericError, match="a gradient became not finite"):
+        engine.step(batches()[0], 0.1, StepKey(0, 1, 2), 0.0, False)
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])

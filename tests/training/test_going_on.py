@@ -76,7 +76,9 @@ def test_a_stop_in_the_first_epoch_is_saved_too(train_digits):
     with pytest.raises(Stopped, match="in epoch 1, after step 3"):
         train_digits(epochs=2, name="cut", gradients=True, tell=stop_at(1, 3))
     assert not Path("runs/cut/curves.png").exists()
-    resume(Path("runs/cut"), Settings())
+    events = []
+    resume(Path("runs/cut"), Settings(), events.append)
+    assert not [event for event in events if isinstance(event, Notice) and "missing" in event.text]
     assert files_without_times(Path("runs/cut")) == files_without_times(whole)
 
 

@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,18 +19,20 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import cnnlab
 from cnnlab.data import Augmentation, draw, load, pick
 from cnnlab.data import batch as augmented
-from cnnlab.errors import MachineError
+from cnnlab.errors import DataError, MachineError, RecipeError, Stopped, UsageError
 from cnnlab.evaluation.evaluate import evaluate
 from cnnlab.randomness import Share, generator
-from cnnlab.recipe.load import resolve
+from cnnlab.recipe.load import dump, resolve
 from cnnlab.recipe.spec import parse_spec
-from cnnlab.training import checkpoint, device, processes
+from cnnlab.training import checkpoint, device, loop, processes
 from cnnlab.training.batches import Batches, with_partners
+from cnnlab.training.events import EpochDone
 from cnnlab.training.prepare import prepare
 from cnnlab.training.settings import Settings
-from cnnlab.training.world import World
+from cnnlab.training.world import ProcessLost, World
 
 EVERYTHING_RANDOM = ("--arch", "mlp:width=16,depth=2,batch_norm=false,dropout=0.3", "--data", "digits",
                      "--epochs", 2, "--batch-size", 33, "--lr", 0.02, "--precision", "fp64", "--threads", 1,
@@ -50,20 +53,20 @@ def free_port():
         return server.getsockname()[1]
 
 
-def start(count, *arguments):
-    """Start `cnnlab ARGUMENTS` as `count` processes that know of each other, as torchrun does."""
+def start(count, *arguments, port=None, ranks=None):
+    """Start `cnnlab ARGUMENTS` as `count` processes, or some of them, that know of each other, as torchrun does."""
     shared = {
         **os.environ,
         "WORLD_SIZE": str(count),
         "LOCAL_WORLD_SIZE": str(count),
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()),
+        "MASTER_PORT": str(port or free_port()),
     }
     command = [sys.executable, "-m", "cnnlab", *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "encoding": "utf-8"}
     return [
         subprocess.Popen(command, env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}, **pipes)
-        for rank in range(count)
+        for rank in ranks or range(count)
     ]
 
 
@@ -123,6 +126,71 @@ def test_each_process_has_its_own_rows_of_every_batch(size, mixup):
             assert np.array_equal(mine.labels[:count], batch.labels[rows])
             if mixup != "0":
                 assert np.array_equal(mine.images[mine.partners], batch.images[batch.partners[rows]])
+
+
+@pytest.fixture
+def group():
+    """A world of one process that has a process group all the same."""
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    yield processes._Several()
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("dtype", [torch.int16, torch.uint16, torch.bool, torch.complex64, torch.float32])
+def test_tensors_of_every_type_are_copied_from_the_first(group, dtype):
+    for tensor in (torch.ones(2, 3).to(dtype), torch.tensor(1).to(dtype), torch.empty(0, dtype=dtype)):
+        group.copy_from_first([tensor])
+        assert tensor.to(torch.complex64).eq(1).all()
+
+
+def test_what_was_noticed_is_told_when_a_process_is_lost(group):
+    with pytest.raises(ProcessLost) as caught:
+        group.add_up(torch.ones(2, dtype=torch.int16))
+    assert caught.value.hint.endswith("\nNoticed here: Invalid scalar type")
+
+
+def test_recipes_that_differ_are_told_where_they_differ():
+    recipes = [dump(resolve(arch=parse_spec("cnn"), settings=[f"optim.momentum={value}"])) for value in (0.8, 0.9)]
+    store = torch.distributed.HashStore()
+    processes._Several(0, 2, store=store).require_same("the recipe", recipes[0])
+    message = "the recipe of process 1 differs from that of process 0: 'momentum: 0.9, .*', there 'momentum: 0.8, "
+    with pytest.raises(DataError, match=message):
+        processes._Several(1, 2, store=store).require_same("the recipe", recipes[1])
+
+
+def listens(port):
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_a_process_whose_companions_do_not_come_heeds_a_signal():
+    port = free_port()
+    (waiting,) = start(2, "train", "--arch", "mlp", "--data", "digits", port=port, ranks=[0])
+    wait_for(lambda: listens(port))
+    time.sleep(0.5)
+    waiting.send_signal(signal.SIGTERM)
+    ((code, _, err),) = ends([waiting], timeout=30)
+    assert (code, "stopped before the first step" in err) == (143, True), err
+
+
+@pytest.mark.parametrize(("size", "batch_size"), [(1, 1), (2, 3)])
+def test_shares_of_one_image_are_refused_where_batch_norm_would_have_one_value(size, batch_size):
+    def prepared(spec, batch_size):
+        recipe = resolve(arch=parse_spec(spec), settings=[f"train.batch_size={batch_size}"])
+        return prepare(recipe, Settings(), load("digits"), StandIn(0, size))
+
+    class StandIn(World):
+        def copy_from_first(self, tensors):
+            pass
+
+    with pytest.raises(RecipeError, match=rf"train.batch_size is {batch_size}.*: norm1 would normalise one") as caught:
+        prepared("mlp:depth=1,width=8", batch_size)
+    assert f"--batch-size {2 * size}" in caught.value.hint
+    prepared("mlp:depth=1,width=8", 2 * size)
+    net = prepared("resnet:depth=8,width=4", batch_size).engine.net  # its maps have many values of each channel
+    assert net.training
+    assert not any(layer._forward_pre_hooks for layer in net.modules())
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch):
@@ -185,6 +253,86 @@ def test_the_cores_of_a_machine_are_shared_out(monkeypatch):
         torch.set_num_threads(before)
 
 
+@pytest.fixture
+def launch(monkeypatch):
+    """Make this process the one worker of a launch whose store lives on; called, torchrun starts it again."""
+    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    environment = {"TORCHELASTIC_RUN_ID": "x", "TORCHELASTIC_USE_AGENT_STORE": "True", "MASTER_ADDR": "127.0.0.1",
+                   "MASTER_PORT": store.port, "RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0,
+                   "LOCAL_WORLD_SIZE": 1}  # fmt: skip
+    for name, value in environment.items():
+        monkeypatch.setenv(name, str(value))
+
+    def start_again():
+        assert store.port  # it lives as long as this function does
+        monkeypatch.setattr(processes, "_trainings", itertools.count(1))
+
+    start_again()
+    return start_again
+
+
+SMALL = {"data": "digits", "epochs": 1, "batch_size": 256, "threads": 1, "set": ["train.min_steps=0"]}
+
+
+def test_each_training_of_a_script_goes_on_with_its_own_run_when_torchrun_starts_it_again(launch):
+    runs = []
+    for _ in range(2):
+        runs += [cnnlab.train("mlp:depth=1,width=8", seed=seed, **SMALL).run.absolute() for seed in (1, 2, 2)]
+        launch()
+    assert len(set(runs)) == 3
+    assert runs[:3] == runs[3:]
+
+
+def test_each_command_of_a_launch_goes_on_with_its_own_run(launch, cli):
+    for _ in range(2):
+        for name in ("a", "b"):
+            ended = cli("train", "--arch", "mlp:depth=1,width=8", "--data", "digits", "--epochs", 1, "--batch-size",
+                        256, "--threads", 1, "--set", "train.min_steps=0", "--name", name)  # fmt: skip
+            assert ended.code == 0, ended.err
+            launch()
+        assert sorted(path.name for path in Path("runs").iterdir()) == ["a", "b"]
+    assert f"going on with {Path('runs/b').absolute()}" in " ".join(ended.out.split())
+
+
+def test_going_on_with_the_last_run_goes_on_with_it_when_there_is_a_newer_one(launch):
+    """A colleague's, begun in the same folder before torchrun started the processes again."""
+
+    def stop(event):
+        if isinstance(event, EpochDone):
+            raise Stopped("asked to stop", signal_number=signal.SIGTERM)
+
+    longer = {**SMALL, "epochs": 3}
+    for name in ("mine", "other"):
+        with pytest.raises(Stopped):
+            cnnlab.train("mlp:depth=1,width=8", name=name, tell=stop, **longer)
+        launch()
+        with pytest.raises(Stopped):
+            cnnlab.train(resume="last" if name == "mine" else "runs/other", tell=stop)
+        launch()
+    assert cnnlab.train(resume="last").run.name == "mine"
+    assert rows_so_far("runs/other") == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names that are no UTF-8")
+def test_an_output_folder_whose_name_is_no_utf_8(launch):
+    for _ in range(2):
+        run = cnnlab.train("mlp:depth=1,width=8", out="runs\udcff", name="x", **SMALL).run.absolute()
+        launch()
+    assert run == Path("runs\udcff/x").absolute()
+
+
+def test_texts_are_shared_byte_by_byte():
+    store = torch.distributed.HashStore()
+    worlds = [processes._Several(rank, 2, store=store) for rank in range(2)]
+    assert [world.from_first(lambda: "ä\udcff") for world in worlds] == ["ä\udcff"] * 2
+
+
+def test_a_comparison_in_several_processes_is_refused_from_python_too(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="a comparison is done by one process; torchrun started several"):
+        cnnlab.compare("mlp", "cnn", data="digits")
+
+
 def test_a_process_alone_needs_no_torch_distributed():
     code = (
         "import sys, cnnlab\n"
@@ -226,6 +374,15 @@ def test_an_error_of_all_is_told_once_and_the_others_say_who_they_are(cli, monke
     ended = cli("train", "--arch", "nothing", "--json")
     assert (ended.code, ended.out) == (2, "")
     assert "process 1: " in ended.err
+
+
+def test_with_json_what_a_users_net_prints_goes_to_stderr_in_every_process(cli, monkeypatch):
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(loop, "train", lambda *_: sys.stdout.write("hello\n") and SimpleNamespace(result={}))
+    ended = cli("train", "--data", "digits", "--json")
+    assert (ended.code, ended.out, ended.err) == (0, "", "hello\n")
 
 
 def run_to_the_end(count, *arguments):

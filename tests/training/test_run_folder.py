@@ -107,3 +107,14 @@ def row(epoch, val_acc, val_loss):
 def test_the_best_epoch_is_of_the_highest_accuracy_then_the_lowest_loss(measured, best):
     found = best_of([row(epoch, *values) for epoch, values in enumerate(measured, 1)])
     assert (found and found.epoch) == best
+
+
+def test_a_name_that_an_unfinished_run_has_is_told_with_the_command_that_goes_on(monkeypatch):
+    make("mine")
+    with pytest.raises(UsageError) as caught:
+        make("mine")
+    assert caught.value.hint.endswith("go on with it: cnnlab train --resume runs/mine".replace("/", os.sep))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError) as caught:
+        make("mine")
+    assert "go on with it: torchrun --nproc-per-node 2 -m cnnlab train" in caught.value.hint

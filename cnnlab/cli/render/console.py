@@ -36,8 +36,9 @@ def make_console(*, stderr: bool = False, quiet: bool = False) -> Console:
 class Output:
     """Where a command speaks: `talk` for people (a rich console), `result` for the one JSON document."""
 
-    def __init__(self, *, json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
-        self.json, self.quiet, self.verbose = json, quiet, verbose
+    def __init__(self, *, json: bool = False, quiet: bool = False, verbose: bool = False, answers: bool = True) -> None:
+        """Of several processes that train together, one `answers`: it prints the document."""
+        self.json, self.quiet, self.verbose, self.answers = json, quiet, verbose, answers
         self.talk = make_console(stderr=json, quiet=quiet)
 
     def say(self, *renderables: RenderableType) -> None:
@@ -64,7 +65,7 @@ class Output:
 
     def result(self, document: dict[str, Any]) -> None:
         """With `--json`, print the document; otherwise nothing (the command has rendered it for people)."""
-        if self.json:
+        if self.json and self.answers:
             write_json(document)
 
 

@@ -149,21 +149,22 @@ class TorchEngine:
         return picker(images, cutout, fill, self._device)
 
     def share_statistics(self) -> None:
-        """Replace running statistics, and other buffers, by their mean over the processes."""
+        """Replace running statistics, and other buffers, by their mean over the processes: what is equal stays so."""
         if self._sum is None:
             return
         nets = [net for net in (self.net, self.averaged) if net is not None]
         buffers = [buffer for net in nets for buffer in net.buffers() if buffer.is_floating_point()]
         buffers += [self.slow[name] for name, _ in self.net.named_buffers() if name in self.slow] if self.slow else []
         if buffers:
-            mean = torch.cat([buffer.flatten() for buffer in buffers])
+            mean = torch.cat([buffer.flatten().double() for buffer in buffers])
             self.world.add_up(mean.div_(self.world.size))
             for buffer, part in zip(buffers, mean.split([buffer.numel() for buffer in buffers]), strict=True):
                 buffer.copy_(part.view_as(buffer))
 
+    @torch.no_grad()
     def take_over_from_first(self) -> None:
-        """Take the weights and buffers of rank 0: what a net of a user's own drew may differ by process."""
-        for tensor in self.net.state_dict().values():
+        """Take the weights and buffers of rank 0, saved or not: what a user's own net drew may differ by process."""
+        for tensor in (*self.net.parameters(), *self.net.buffers()):
             whole = tensor.contiguous()
             self.world.copy_from_first([whole])
             tensor.copy_(whole)
@@ -251,6 +252,8 @@ class TorchEngine:
         """Train the layers up to `train.freeze_up_to` no more."""
         if not self._lowest:
             return
+        for parameter in self._resting:  # those that rested in the step before train again
+            parameter.requires_grad_(True)
         for parameter in self._lowest:
             parameter.requires_grad_(False)
             parameter.grad = None
