@@ -10,6 +10,7 @@ from cnnlab.data import DataSet
 from cnnlab.errors import UsageError
 from cnnlab.files import is_folder
 from cnnlab.models import ARCHITECTURES, registry
+from cnnlab.models.class_names import advice_on_file
 from cnnlab.recipe.load import from_file, is_recipe_file, resolve, shipped
 from cnnlab.recipe.schema import Recipe
 from cnnlab.recipe.spec import Scalar, Spec, parse_spec
@@ -128,7 +129,7 @@ def _find(spec: Spec, out: Path) -> Path:
     known = [*ARCHITECTURES, *shipped(), "torchvision:NAME", "FILE.py:Class", *map(printable, runs)]
     raise UsageError(
         f"unknown contestant {printable(spec.name)!r}: no architecture, no recipe and no run in {printable(out)}",
-        hint=did_you_mean(printable(spec.name), known),
+        hint=advice_on_file(spec.name) or did_you_mean(printable(spec.name), known),
     )
 
 

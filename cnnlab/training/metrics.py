@@ -7,7 +7,8 @@ import numpy as np
 
 def log_softmax(outputs: np.ndarray) -> np.ndarray:
     """log(exp z / Σ exp z) along the last axis, in float64."""
-    shifted = outputs.astype(np.float64) - outputs.max(axis=-1, keepdims=True)
+    with np.errstate(invalid="ignore"):  # outputs that are not finite are told with their step and layer
+        shifted = outputs.astype(np.float64) - outputs.max(axis=-1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
