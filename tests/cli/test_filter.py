@@ -352,7 +352,7 @@ BAD = {
     "unknown kernel": (["photo.png", "-k", "soble-x"], 2, "there is no kernel 'soble-x'\nDid you mean sobel-x"),
     "unknown option": (["photo.png", "-k", "gaussian:sise=3"], 2, "no option 'sise'\nDid you mean size?"),
     "option of none": (["photo.png", "-k", "edge:size=3"], 2, "edge has no options"),
-    "decimal comma": (["photo.png", "-k", "gaussian:sigma=1,5"], 2, "'5'\nSuch as gaussian:size=15,sigma=1.5:"),
+    "decimal": (["photo.png", "-k", "gaussian:sigma=1,5"], 2, "received 1,5\nSuch as gaussian:size=15,sigma=1.5:"),
     "size 0": (["photo.png", "-k", "blur:size=0"], 2, "expected a whole number from 1 to 501, received '0'"),
     "size too large": (["photo.png", "-k", "blur:size=100000"], 2, "expected a whole number from 1 to 501"),
     "sigma": (["photo.png", "-k", "gaussian:sigma=-1"], 2, "gaussian:sigma: expected a number"),

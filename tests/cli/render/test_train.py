@@ -42,7 +42,7 @@ def test_the_time_left_goes_with_the_work_that_is_left(monkeypatch, growth, firs
 def test_the_result_says_by_what_its_epoch_was_chosen(capfd, accuracies, best_epoch, told):
     rows = [EpochRow(epoch, 1.0, 1.0, 0.5, 1.0, one, 0.1, 9.0, 1.0) for epoch, one in enumerate(accuracies, 1)]
     result = {"best_epoch": best_epoch, "epochs": 3, "test_acc": 0.5, "train_acc": 0.5, "val_acc": None}
-    result |= {"fallback": False, "seconds": 3.0, "images_per_s": 9.0}
+    result |= {"arch": "cnn", "fallback": False, "seconds": 3.0, "images_per_s": 9.0}
     render_result(Output(), RunFinished(Path("runs/x"), result, tuple(rows), None))
     assert told in capfd.readouterr().out
 
