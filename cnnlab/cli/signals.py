@@ -11,7 +11,6 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from cnnlab.errors import Stopped
-from cnnlab.text import command_path
 
 if TYPE_CHECKING:
     from cnnlab.training.events import Event
@@ -97,12 +96,12 @@ def _show_nothing(event: "Event") -> None:
 
 
 def _left_at_once(number: int, run: Path | None) -> Stopped:
-    from cnnlab.training.processes import program
+    from cnnlab.training.processes import resume_command
 
     if run is None:
         return Stopped("stopped before the first step: nothing was lost", signal_number=number)
     return Stopped(
         "stopped at once: what was saved last is whole",
         signal_number=number,
-        hint=f"Go on: {program()} train --resume {command_path(run)}",
+        hint=f"Go on: {resume_command(run)}",
     )

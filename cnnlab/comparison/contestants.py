@@ -11,7 +11,7 @@ from cnnlab.errors import UsageError
 from cnnlab.files import is_folder
 from cnnlab.models import ARCHITECTURES, registry
 from cnnlab.models.class_names import advice_on_file
-from cnnlab.recipe.load import from_file, is_recipe_file, resolve, shipped
+from cnnlab.recipe.load import flat, from_file, is_recipe_file, resolve, shipped
 from cnnlab.recipe.schema import Recipe
 from cnnlab.recipe.spec import Scalar, Spec, parse_spec
 from cnnlab.text import did_you_mean, printable
@@ -147,16 +147,11 @@ def _refuse_changes(name: str, folder: RunFolder, recipe: Recipe, changed: Recip
         )
 
 
-def _differences(was: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
+def _differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """The keys in which two recipes differ, dotted, with both values."""
-    found: list[tuple[str, Any, Any]] = []
-    for key in dict.fromkeys([*was, *now]):
-        one, other = was.get(key), now.get(key)
-        if isinstance(one, dict) and isinstance(other, dict):
-            found += _differences(one, other, f"{prefix}{key}.")
-        elif one != other:
-            found.append((prefix + key, one, other))
-    return found
+    one, other = flat(was), flat(now)
+    keys = dict.fromkeys([*one, *other])
+    return [(key, one.get(key), other.get(key)) for key in keys if one.get(key) != other.get(key)]
 
 
 def _on_the_same_data(entries: list[Entry]) -> list[Entry]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cnnlab.errors import CnnlabError, DataError, MachineError, Stopped, UsageError
-from cnnlab.text import cut, printable
+from cnnlab.text import command_path, cut, printable
 from cnnlab.training.world import ProcessLost, Wishes, World
 
 if TYPE_CHECKING:
@@ -188,11 +188,12 @@ def several() -> bool:
     return _number("WORLD_SIZE", 1) > 1
 
 
-def program() -> str:
-    """What is typed before a command's name: torchrun and its arguments, where that started this process."""
-    if not several():
-        return "cnnlab"
-    return f"torchrun --nproc-per-node {_number('LOCAL_WORLD_SIZE', _number('WORLD_SIZE', 1))} -m cnnlab"
+def resume_command(run: Path) -> str:
+    """What is typed to go on with a run, by as many processes as this one is of."""
+    program = "cnnlab"
+    if several():
+        program = f"torchrun --nproc-per-node {_number('LOCAL_WORLD_SIZE', _number('WORLD_SIZE', 1))} -m cnnlab"
+    return f"{program} train --resume {command_path(run)}"
 
 
 def require_one_process(what: str) -> None:

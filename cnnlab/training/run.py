@@ -12,7 +12,7 @@ import numpy as np
 from cnnlab.data import Part
 from cnnlab.errors import NumericError, Stopped
 from cnnlab.models.registry import is_user_file
-from cnnlab.text import command_path, printable
+from cnnlab.text import printable
 from cnnlab.training import metrics
 from cnnlab.training.batches import Batches
 from cnnlab.training.checkpoint import first_not_finite
@@ -21,7 +21,7 @@ from cnnlab.training.engines.diagnosis import not_finite
 from cnnlab.training.events import EpochDone, Event, Notice, RunFinished, StepDone
 from cnnlab.training.gradients import GradientLog
 from cnnlab.training.prepare import Prepared
-from cnnlab.training.processes import program
+from cnnlab.training.processes import resume_command
 from cnnlab.training.profiling import OFF, Profile
 from cnnlab.training.run_folder import EpochRow, RunFolder, best_of, write_json
 from cnnlab.training.saving import Midway, Progress, Saver
@@ -147,7 +147,7 @@ class Run:
 
     def _how_to_go_on(self) -> str:
         trust = " --trust-code" if is_user_file(self.prepared.recipe.model.arch) else ""
-        return f"Go on: {program()} train --resume {command_path(self.folder.path)}{trust}"
+        return f"Go on: {resume_command(self.folder.path)}{trust}"
 
     def epoch(self, epoch: int) -> EpochRow:
         """Train one epoch, or what is left of it, and measure it.

@@ -23,7 +23,7 @@ from cnnlab.errors import CheckpointError, MachineError, UsageError
 from cnnlab.files import is_file, is_folder, sync_folder, write_atomically, writing
 from cnnlab.reading import read_up_to
 from cnnlab.text import command_path, cut, did_you_mean, nearest, printable
-from cnnlab.training.processes import program
+from cnnlab.training.processes import resume_command
 
 MAX_JSON_BYTES = 12_000_000
 """Of one document: Python may need fifty times as much to hold it."""
@@ -248,7 +248,7 @@ def _rename_to_free_name(begun: Path, stem: str, *, only: bool) -> Path:
         if only:
             there = RunFolder(path)
             unfinished = is_file(there.recipe) and not is_file(there.result)
-            go_on = f", or go on with it: {program()} train --resume {printable(path)}" if unfinished else ""
+            go_on = f", or go on with it: {resume_command(path)}" if unfinished else ""
             raise UsageError(
                 f"{printable(path)} exists already; a run folder is never shared", hint=f"Choose another --name{go_on}"
             )

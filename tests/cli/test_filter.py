@@ -276,6 +276,7 @@ def test_files_of_a_folder_that_are_not_read_are_told_in_a_line(cli, photo: Path
     for number in range(8):
         Path(f"x.{number}").touch()
     out = cli("filter", ".", "-k", "edge").out
+    assert "1 file left out, named like an output of an earlier call\n" in out
     assert "13 files left out, of kinds that are not read: \\x1b[31m, .0, .1, .2, .3, .4, …\n" in out
 
 

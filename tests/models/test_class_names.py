@@ -9,7 +9,7 @@ TWO = "raise SystemExit('executed')\nclass Net:\n    class Inner: pass\nclass Ot
 
 @pytest.mark.parametrize(
     "words", [("train", "--arch", "net.py"), ("train", "--arch", "net"), ("train", "--arch", "net:Net"),
-              ("gradcheck", "net.py"), ("gradcheck", "net:Net")],
+              ("compare", "mlp", "net.py"), ("gradcheck", "net.py"), ("gradcheck", "net:Net")],
 )  # fmt: skip
 def test_the_classes_of_a_file_are_told_and_nothing_runs(cli, words):
     Path("net.py").write_text(TWO)

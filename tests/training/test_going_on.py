@@ -82,6 +82,19 @@ def test_a_stop_in_the_first_epoch_is_saved_too(train_digits):
     assert files_without_times(Path("runs/cut")) == files_without_times(whole)
 
 
+def test_a_stop_of_a_users_own_net_says_a_command_that_goes_on_with_it(train_digits):
+    Path("net.py").write_text(
+        "from torch import nn\n"
+        "class Net(nn.Sequential):\n"
+        "    def __init__(self, in_channels, num_classes, image_size):\n"
+        "        super().__init__(nn.Flatten(), nn.Linear(in_channels * image_size**2, num_classes))\n"
+    )
+    for spec, end in (("net.py:Net", "runs/own --trust-code"), ("mlp:depth=1,width=8", "runs/mlp")):
+        with pytest.raises(Stopped) as caught:
+            train_digits(spec, name=Path(end.split()[0]).name, tell=stop_at(1, 1))
+        assert caught.value.hint == f"Go on: cnnlab train --resume {end}"
+
+
 def test_a_long_epoch_is_also_saved_midway(train_digits, monkeypatch):
     """A kill in such an epoch loses the steps since that save, not the epoch."""
     whole = train_digits(epochs=2, name="whole").run

@@ -14,7 +14,7 @@ import pytest
 from cnnlab.data import load
 from cnnlab.errors import CheckpointError, NumericError, RecipeError, UsageError
 from cnnlab.recipe.load import from_file
-from cnnlab.training import checkpoint
+from cnnlab.training import checkpoint, metrics
 from cnnlab.training.engines.torch import TorchEngine
 from cnnlab.training.events import EpochDone, RunFinished, RunStarted, StepDone
 from cnnlab.training.loop import resume
@@ -28,6 +28,12 @@ RESULT_KEYS = {
     "train_acc", "val_acc", "val_loss", "test_acc", "test_loss", "seconds", "images_per_s", "device", "precision",
 }  # fmt: skip
 TIMES = ("images_per_s", "seconds")
+
+
+def test_outputs_that_are_not_finite_have_a_loss_that_is_not_and_warn_nobody():
+    outputs = np.array([[np.inf, 1.0], [np.nan, 1.0], [0.0, 0.0]], np.float32)
+    losses = metrics.losses(outputs, np.zeros(3, np.int64), "cross-entropy")  # a warning would be an error here
+    assert np.isfinite(losses).tolist() == [False, False, True]
 
 
 def rows_without_times(run: Path) -> list[dict]:

@@ -149,6 +149,12 @@ def test_what_was_noticed_is_told_when_a_process_is_lost(group):
     assert caught.value.hint.endswith("\nNoticed here: Invalid scalar type")
 
 
+def test_the_place_in_gloos_sources_is_left_out():
+    error = RuntimeError("[/a/gloo/transport/tcp/pair.cc:545] Read error [127.0.0.1]:14241: reset\nC++ stack")
+    assert processes._first_line(error) == "Read error [127.0.0.1]:14241: reset"
+    assert processes._first_line(RuntimeError()) == "RuntimeError"
+
+
 def test_recipes_that_differ_are_told_where_they_differ():
     recipes = [dump(resolve(arch=parse_spec("cnn"), settings=[f"optim.momentum={value}"])) for value in (0.8, 0.9)]
     store = torch.distributed.HashStore()

@@ -65,7 +65,7 @@ class FilterView:
     def _show_outputs(self) -> None:
         if self.sources.skipped:
             left_out = counted(len(self.sources.skipped), "file")
-            self.output.say(Text(f"{left_out} left out, as if outputs of an earlier call", style="yellow"))
+            self.output.say(Text(f"{left_out} left out, named like an output of an earlier call", style="yellow"))
         outputs = [output for image in self.done for output in image.outputs]
         if not outputs:
             return
