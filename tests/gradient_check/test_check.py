@@ -159,13 +159,17 @@ def test_biases_before_batch_norm_are_right_though_rounding_is_all_of_them(tmp_p
     assert [check.max_rel_error_fd for check in useless] == [0, 0]
 
 
-def test_a_wrong_bias_before_batch_norm_is_caught(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("parameter", "where"),
+    [("bias", ...), ("weight", (1, 7))],  # of a weight differences look at four elements; autograd at all
+)
+def test_a_wrong_gradient_before_batch_norm_is_caught(tmp_path, monkeypatch, parameter, where):
     (tmp_path / "net.yaml").write_text(SEQ_WITH_USELESS_BIASES)
     right = backprop.Linear.backward
 
     def wrong(self, delta):
         result = right(self, delta)
-        self.grads["bias"] = self.grads["bias"] + 1e-9
+        self.grads[parameter][where] += 1e-9
         return result
 
     monkeypatch.setattr(backprop.Linear, "backward", wrong)

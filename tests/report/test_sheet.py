@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from cnnlab.imaging.applying import Filtered, FilterOptions, apply_kernel
+from cnnlab.imaging.kernels import Kernel
 from cnnlab.imaging.parsing import parse_kernel
 from cnnlab.imaging.pictures import Picture
 from cnnlab.report import sheet
@@ -92,6 +93,9 @@ def test_a_window_of_gray_or_of_all_channels_names_no_channel_alone(monkeypatch:
         (PIXELS[:, :, :1], "sobel-x", "each"), (PIXELS, "sobel-x", "gray"), (PIXELS, "sobel", "sum"),
     ):  # fmt: skip
         assert "alone" not in "".join(captions(pixels, filtered(pixels, kernel, channels=channels), monkeypatch))
+    planes = Kernel("learnt", (np.eye(3),) * 3, "planes", learnt=True)
+    result = apply_kernel(Picture(PIXELS), planes, FilterOptions())
+    assert "alone" not in "".join(captions(PIXELS, result, monkeypatch))
 
 
 @pytest.mark.slow
