@@ -20,6 +20,7 @@ from cnnlab.training import device as devices
 from cnnlab.training.engines.base import Engine
 from cnnlab.training.going_on import require_same_training
 from cnnlab.training.prepare import build_net, make_engine
+from cnnlab.training.processes import resume_command
 from cnnlab.training.run_folder import RunFolder, read_json
 from cnnlab.training.settings import Settings
 
@@ -196,7 +197,7 @@ def _load_best(folder: RunFolder) -> checkpoint.Checkpoint:
     if not any(folder.checkpoints.glob("best.*")):
         raise CheckpointError(
             f"{printable(folder.path)} holds no checkpoint: the run has not saved an epoch yet",
-            hint=f"Go on with it: cnnlab train --resume {printable(folder.path)}",
+            hint=f"Go on with it: {resume_command(folder.path)}",
         )
     return checkpoint.load(folder.checkpoints, "best")
 
