@@ -66,6 +66,8 @@ def test_a_right_layer_passes_every_case(tmp_path):
     [
         ("self.weight[:, :, ::-1, ::-1]", "delta.sum((0, 2, 3))", {"conv-unflipped-kernel"}),
         ("self.weight", "delta.sum(0).mean((1, 2))", {"conv-bias-mean"}),
+        ("self.weight", "delta.mean(0).sum((1, 2))", {"conv-bias-batch-mean"}),
+        ("self.weight", "delta.mean((0, 2, 3))", {"conv-bias-whole-mean"}),
         (
             "self.weight[:, :, ::-1, ::-1]",
             "delta[:, :, 0, 0].sum(0)",
@@ -78,6 +80,16 @@ def test_a_wrong_layer_is_told_which_known_mistake_it_makes(tmp_path, kernel, bi
     report = gradcheck([student(tmp_path, kernel, bias)])
     assert not report.passed
     assert {match.bug for match in report.matches} == bugs
+
+
+@pytest.mark.parametrize(
+    ("line", "bug"), [("dx[part]", "conv-overlap-overwritten"), ('self.grads["weight"]', "conv-last-position")]
+)
+def test_assigning_where_windows_have_to_add_up_is_named(tmp_path, line, bug):
+    spec = student(tmp_path)
+    file = tmp_path / "layer.py"
+    file.write_text(file.read_text(encoding="utf-8").replace(f"{line} +=", f"{line} ="), encoding="utf-8")
+    assert {match.bug for match in gradcheck([spec]).matches} == {bug}
 
 
 NETS = ("Sequential", "Residual", "HalfSquaredError", "CrossEntropyLoss")

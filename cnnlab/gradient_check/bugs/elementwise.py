@@ -43,6 +43,12 @@ ELEMENTWISE = (
     Bug("relu-leaks", "ReLU", "f′ = 0.01 for z < 0", _times(lambda z: np.where(z > 0, 1, np.where(z < 0, 0.01, 0)))),
     Bug("sigmoid-of-z", "Sigmoid", "f′ = z (1 − z) instead of a (1 − a)", _times(lambda z: z * (1 - z))),
     Bug("sigmoid-half", "Sigmoid", "f′ = a instead of a (1 − a)", _times(_sigmoid)),
+    Bug(
+        "sigmoid-plus",
+        "Sigmoid",
+        "f′ = a (1 + a) instead of a (1 − a)",
+        _times(lambda z: _sigmoid(z) * (1 + _sigmoid(z))),
+    ),
     Bug("tanh-no-square", "Tanh", "f′ = 1 − a instead of 1 − a²", _times(lambda z: 1 - np.tanh(z))),
     Bug("tanh-of-z", "Tanh", "f′ = 1 − z² instead of 1 − a²", _times(lambda z: 1 - z * z)),
     Bug("gelu-gate-only", "GELU", "f′ = Φ(z): the term z φ(z) is missing", _gelu_gate),

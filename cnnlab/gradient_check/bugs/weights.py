@@ -1,6 +1,7 @@
 """Mistakes in Linear and Conv2d."""
 
 import copy
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from cnnlab.backprop import Array
 from cnnlab.gradient_check.bugs.bug import (
     Bug,
     Gradients,
+    Wrong,
     negative,
     per_image,
     per_position,
@@ -27,6 +29,10 @@ def _linear_weight_transposed(layer: backprop.Linear, x: Array, delta: Array, ri
 
 def _linear_first_image(layer: backprop.Linear, x: Array, delta: Array, right: Gradients) -> Gradients:
     return {"weight": np.outer(delta[0], x[0])}
+
+
+def _linear_last_image(layer: backprop.Linear, x: Array, delta: Array, right: Gradients) -> Gradients:
+    return {"weight": np.outer(delta[-1], x[-1])}
 
 
 def _linear_bias_over_units(layer: backprop.Linear, x: Array, delta: Array, right: Gradients) -> Gradients:
@@ -85,14 +91,28 @@ def _conv_ignored_stride(layer: backprop.Conv2d, x: Array, delta: Array, right: 
     return {"weight": _conv_weight(layer, np.pad(x, ((0, 0), (0, 0), (down, down), (across, across))), delta, (1, 1))}
 
 
-def _conv_first_image(layer: backprop.Conv2d, x: Array, delta: Array, right: Gradients) -> Gradients:
-    only_first = np.zeros_like(delta)
-    only_first[0] = delta[0]
-    other = copy.copy(layer)
-    other.grads, other._workspaces = {}, {}
-    other.forward(x)
-    other.backward(only_first)
-    return {"weight": other.grads["weight"]}
+def _of_a_part(part: Any) -> Wrong:
+    """∂J/∂w of a part of δ alone."""
+
+    def wrong(layer: backprop.Conv2d, x: Array, delta: Array, right: Gradients) -> Gradients:
+        alone = np.zeros_like(delta)
+        alone[part] = delta[part]
+        other = copy.copy(layer)
+        other.grads, other._workspaces = {}, {}
+        other.forward(x)
+        other.backward(alone)
+        return {"weight": other.grads["weight"]}
+
+    return wrong
+
+
+def _conv_overlap_overwritten(layer: backprop.Conv2d, x: Array, delta: Array, right: Gradients) -> Gradients:
+    (rows, columns), (down, across), (top, left) = layer.kernel_size, layer.stride, layer.padding
+    below = np.zeros((*x.shape[:2], x.shape[2] + 2 * top, x.shape[3] + 2 * left), x.dtype)
+    for i, j in np.ndindex(*delta.shape[2:]):
+        spread = np.einsum("nf,fcuv->ncuv", delta[:, :, i, j], layer.weight)
+        below[:, :, i * down : i * down + rows, j * across : j * across + columns] = spread
+    return {"input": below[:, :, top : top + x.shape[2], left : left + x.shape[3]]}
 
 
 def _conv_bias_one_position(layer: backprop.Conv2d, x: Array, delta: Array, right: Gradients) -> Gradients:
@@ -106,6 +126,7 @@ LINEAR = (
     Bug("linear-weight-mean", "Linear", "∂J/∂W is the mean over the batch, not the sum", scaled("weight", per_image)),
     Bug("linear-bias-mean", "Linear", "∂J/∂b is the mean over the batch, not the sum", scaled("bias", per_image)),
     Bug("linear-first-image", "Linear", "∂J/∂W of the first image alone", _linear_first_image),
+    Bug("linear-last-image", "Linear", "∂J/∂W of the last image alone: = instead of +=", _linear_last_image),
     Bug("linear-bias-over-units", "Linear", "∂J/∂b summed over the units, not the batch", _linear_bias_over_units),
     Bug("linear-sign", "Linear", "the sign: ∂J/∂x = −δ W", scaled("input", negative)),
 )
@@ -131,7 +152,27 @@ CONV = (
     Bug("conv-ignored-stride", "Conv2d", "∂J/∂w with x[i+u] instead of x[i·s+u]", _conv_ignored_stride),
     Bug("conv-weight-mean", "Conv2d", "∂J/∂w is the mean over the batch, not the sum", scaled("weight", per_image)),
     Bug("conv-factor-two", "Conv2d", "∂J/∂w is twice too large", scaled("weight", twice)),
-    Bug("conv-first-image", "Conv2d", "∂J/∂w of the first image alone", _conv_first_image),
+    Bug("conv-first-image", "Conv2d", "∂J/∂w of the first image alone", _of_a_part(np.s_[0])),
+    Bug("conv-last-image", "Conv2d", "∂J/∂w of the last image alone: = instead of +=", _of_a_part(np.s_[-1])),
+    Bug(
+        "conv-last-position",
+        "Conv2d",
+        "∂J/∂w of the last position alone: = instead of +=",
+        _of_a_part(np.s_[:, :, -1, -1]),
+    ),
+    Bug(
+        "conv-overlap-overwritten",
+        "Conv2d",
+        "∂J/∂x where overlapping windows overwrite (=) instead of adding up (+=)",
+        _conv_overlap_overwritten,
+    ),
     Bug("conv-bias-mean", "Conv2d", "∂J/∂b is the mean over the positions, not the sum", scaled("bias", per_position)),
+    Bug("conv-bias-batch-mean", "Conv2d", "∂J/∂b is the mean over the batch, not the sum", scaled("bias", per_image)),
+    Bug(
+        "conv-bias-whole-mean",
+        "Conv2d",
+        "∂J/∂b is the mean over batch and positions, not the sum",
+        scaled("bias", lambda x, delta: per_image(x, delta) * per_position(x, delta)),
+    ),
     Bug("conv-bias-one-position", "Conv2d", "∂J/∂b from the first position alone", _conv_bias_one_position),
 )
