@@ -224,6 +224,8 @@ def _check(recipe: "Recipe", settings: "Settings", output: "Output") -> None:
 
     with TrainView(output) as view:
         report = preflight(recipe, settings, view.show)
+    for notice in view.notices:
+        output.note(notice)
     render_preflight(output, report)
     error = report.failure()
     output.result(report.document() | ({"error": error_document(error)} if error else {}))

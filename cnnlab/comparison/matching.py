@@ -9,7 +9,7 @@ from cnnlab.errors import UsageError
 from cnnlab.models import registry
 from cnnlab.models.table import LayerTable, layer_table, without_weights
 from cnnlab.recipe.schema import Recipe
-from cnnlab.training.prepare import build_net
+from cnnlab.training.net import build_net
 
 TOLERANCE = 0.02
 MAX_WIDTH = 65_536

@@ -17,7 +17,7 @@ from cnnlab.errors import MachineError, NumericError, UsageError
 from cnnlab.evaluation.opened import OpenRun
 from cnnlab.files import write_atomically
 from cnnlab.text import printable
-from cnnlab.training.prepare import build_net
+from cnnlab.training.net import build_net
 
 OPSET = 18
 CHECKED = 1000

@@ -19,7 +19,8 @@ from cnnlab.training import checkpoint
 from cnnlab.training import device as devices
 from cnnlab.training.engines.base import Engine
 from cnnlab.training.going_on import require_same_training
-from cnnlab.training.prepare import build_net, make_engine
+from cnnlab.training.net import build_net
+from cnnlab.training.prepare import make_engine
 from cnnlab.training.processes import resume_command
 from cnnlab.training.run_folder import RunFolder, read_json
 from cnnlab.training.settings import Settings

@@ -3,8 +3,10 @@
 import importlib.util
 import inspect
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from cnnlab.errors import DataError, UsageError
@@ -52,6 +54,29 @@ def build(options: UserOptions, in_channels: int, num_classes: int, image_size: 
     if not isinstance(net, nn.Module):
         raise UsageError(f"{printable(options.arch)} is no torch.nn.Module but a {type(net).__name__}")
     return net
+
+
+def holds_unknown_weights(net: nn.Module) -> str | None:
+    """The attribute, `layer.name`, whose weights torch does not find, as in a plain list of layers; None: no such."""
+    known = {id(parameter) for parameter in net.parameters()}
+    own = set(vars(nn.Module()))  # torch's own dictionaries and hooks
+    for layer, module in net.named_modules():
+        for name, value in vars(module).items():
+            if name not in own and any(id(weight) not in known for weight in _weights(value, depth=3)):
+                return f"{layer}.{name}".lstrip(".")
+    return None
+
+
+def _weights(value: object, depth: int) -> Iterator[torch.Tensor]:
+    """What in a value would be trained if torch knew of it, through so many containers."""
+    if isinstance(value, nn.Module):
+        yield from (parameter for parameter in value.parameters() if parameter.requires_grad)
+    elif isinstance(value, torch.Tensor):
+        if value.requires_grad and value.is_leaf:
+            yield value
+    elif isinstance(value, (list, tuple, set, dict)) and depth > 0:
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _weights(one, depth - 1)
 
 
 def load_class(file: Path, name: str) -> type:

@@ -68,6 +68,8 @@ def _remembered(world: World, tell: Tell) -> Path | None:
 
 def _begin(recipe: Recipe, settings: Settings, tell: Tell, world: World, data: DataSet | None) -> RunFinished:
     prepared = prepare(recipe, settings, data or _load(recipe, settings, tell, world), world)
+    for notice in prepared.notices:
+        tell(Notice(notice))
     source = None if settings.init_from is None else _start_from(prepared, settings.init_from, None, tell)
     folder = RunFolder(Path(world.from_first(lambda: str(_create(prepared, source).path))))
     with _only_process(folder.path, world):

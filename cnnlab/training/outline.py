@@ -15,7 +15,8 @@ from cnnlab.recipe.schema import Recipe
 from cnnlab.text import printable
 from cnnlab.training import device as devices
 from cnnlab.training.engines.parameter_groups import up_to
-from cnnlab.training.prepare import build_net, divide, load_data, require_outputs, resolve_for, tell_nobody
+from cnnlab.training.net import build_net, require_outputs
+from cnnlab.training.prepare import divide, load_data, resolve_for, tell_nobody
 from cnnlab.training.schedule import Growth
 from cnnlab.training.settings import Settings
 

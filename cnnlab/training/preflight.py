@@ -10,6 +10,7 @@ from cnnlab.errors import NumericError
 from cnnlab.recipe.schema import AugmentSection, Recipe
 from cnnlab.training import metrics
 from cnnlab.training.engines.base import Batch, LayerGradient, StepKey
+from cnnlab.training.events import Notice
 from cnnlab.training.prepare import Prepared, load_data, prepare, tell_nobody
 from cnnlab.training.schedule import TRIANGLE_START
 from cnnlab.training.settings import Settings
@@ -78,6 +79,8 @@ def preflight(recipe: Recipe, settings: Settings, tell: Any = tell_nobody) -> Pr
     data = load_data(recipe, replace(settings, gradients=False), tell)
     started = time.perf_counter()
     prepared = prepare(recipe, settings, data)
+    for notice in prepared.notices:
+        tell(Notice(notice))
     probe = sample(prepared.train, PROBE, recipe.seed)
     layers = prepared.engine.layer_gradients(probe.images, probe.labels)
     # A step gives the loss in training mode, where batch normalisation uses the batch: in evaluation mode it would use

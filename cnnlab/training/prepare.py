@@ -12,12 +12,11 @@ import numpy as np
 
 from cnnlab.data import Augmentation, DataSet, Part, Progress, load, sample, split
 from cnnlab.errors import RecipeError, UsageError
-from cnnlab.models import registry
-from cnnlab.randomness import key
 from cnnlab.recipe.schema import Recipe
-from cnnlab.text import printable, typed
+from cnnlab.text import typed
 from cnnlab.training.engines.base import Engine
 from cnnlab.training.events import Event, Loading, Notice
+from cnnlab.training.net import build_net, doubts, require_several_values
 from cnnlab.training.schedule import Growth
 from cnnlab.training.settings import EngineName, Settings
 from cnnlab.training.tensorboard import require_tensorboard
@@ -25,8 +24,6 @@ from cnnlab.training.world import ALONE, World
 
 if TYPE_CHECKING:
     from cnnlab.models.table import LayerTable
-
-MAX_PARAMETERS = 2_000_000_000
 
 
 @dataclass(frozen=True)
@@ -48,6 +45,8 @@ class Prepared:
     engine: Engine
     threads: int
     world: World = ALONE
+    notices: tuple[str, ...] = ()
+    """What a person should know of the net before it is trained."""
 
     @property
     def real_command(self) -> str | None:
@@ -129,11 +128,12 @@ def prepare(recipe: Recipe, settings: Settings, data: DataSet, world: World = AL
     mean, std = level_statistics(train.images)
     height, width, channels = data.image_shape
     net = build_net(recipe, (channels, height, width), len(data.classes))
-    _require_several_values(net, recipe, (channels, height, width), world)
+    require_several_values(net, recipe, (channels, height, width), world)
     whitening.fit(net, train.images, mean, std)
     table = layer_table(net, (channels, height, width))
+    notices = doubts(net, recipe, (channels, height, width))
     engine = make_engine(recipe, settings, net, mean, std, world)
-    return Prepared(recipe, settings, data, train, val, measured, mean, std, table, engine, threads, world)
+    return Prepared(recipe, settings, data, train, val, measured, mean, std, table, engine, threads, world, notices)
 
 
 def divide(recipe: Recipe, data: DataSet) -> tuple[Part, Part | None]:
@@ -141,141 +141,6 @@ def divide(recipe: Recipe, data: DataSet) -> tuple[Part, Part | None]:
     if data.val is not None or recipe.data.val_fraction == 0:
         return data.train, data.val
     return split(data.train, recipe.data.val_fraction, recipe.split_seed)
-
-
-def build_net(recipe: Recipe, input_shape: tuple[int, int, int], classes: int) -> Any:
-    """The recipe's net with the initial weights of its seed.
-
-    Raises:
-        UsageError: it is too large, or its output is not (N, classes).
-    """
-    import torch
-
-    from cnnlab.models.table import without_weights
-
-    channels, height, width = input_shape
-    if not registry.is_user_file(recipe.model.arch):
-        with without_weights():
-            outline = registry.build(recipe.model, channels, classes, (height, width))
-        parameters = sum(parameter.numel() for parameter in outline.parameters())
-        if parameters > MAX_PARAMETERS:
-            raise UsageError(f"{printable(recipe.model.arch)} would have {parameters:,} parameters; too many to train")
-    torch.manual_seed(key(recipe.seed, "initial weights") % 2**63)
-    net = registry.build(recipe.model, channels, classes, (height, width))
-    if not any(parameter.requires_grad for parameter in net.parameters()):
-        raise UsageError(f"{printable(recipe.model.arch)} has no parameters to train")
-    net.eval()
-    try:
-        outputs = net(torch.zeros((2, channels, height, width)))
-    except (Exception, SystemExit) as error:  # a user's own may call exit
-        raise UsageError(
-            f"{printable(recipe.model.arch)} fails on images of {channels}x{height}x{width}: "
-            f"{type(error).__name__}: {printable(error)}"
-        ) from error
-    if not isinstance(outputs, torch.Tensor) or not outputs.requires_grad:
-        raise UsageError(
-            f"the outputs of {printable(recipe.model.arch)} are no tensor that depends on its parameters: "
-            "there is nothing to train"
-        )
-    require_outputs(tuple(outputs.shape[1:]), classes, "the data have")
-    _require_savable(net, recipe)
-    _require_other_sizes(net, recipe, input_shape)
-    net.train()
-    return net
-
-
-def require_outputs(shape: tuple[int, ...], classes: int, whose: str) -> None:
-    """Refuse a net whose output for one picture is not one number a class.
-
-    Raises:
-        UsageError: its shape is another than (classes,).
-    """
-    if shape != (classes,):
-        raise UsageError(
-            f"the net gives {shape} outputs for a picture; {whose} {classes} classes",
-            hint="End it with as many units as classes: in a seq, {linear: classes}",
-        )
-
-
-def _require_savable(net: Any, recipe: Recipe) -> None:
-    """Refuse a user's own net whose state no checkpoint could hold.
-
-    Raises:
-        UsageError: a part of the state is no tensor, or not finite before the first step.
-    """
-    import torch
-
-    for name, value in net.state_dict().items():
-        if not isinstance(value, torch.Tensor):
-            raise UsageError(
-                f"{printable(recipe.model.arch)} has {printable(name)} in its state, which is no tensor: "
-                "a run could not save it",
-                hint="Leave get_extra_state out, or register_buffer a tensor",
-            )
-        if not bool(value.isfinite().all()):
-            raise UsageError(
-                f"{printable(name)} of {printable(recipe.model.arch)} is not finite before the first step",
-                hint="A mask with -inf is no weight: register_buffer(name, mask, persistent=False)",
-            )
-
-
-def _require_other_sizes(net: Any, recipe: Recipe, input_shape: tuple[int, int, int]) -> None:
-    """Refuse growing images for a net that cannot take the small ones.
-
-    Raises:
-        RecipeError: its layers fit images of one size alone, or shrink the smallest to nothing.
-    """
-    import torch
-
-    channels, *sides = input_shape
-    full = sides[0], sides[1]
-    for height, width in Growth.of(recipe.train, full).sizes(full):
-        try:
-            with torch.no_grad():
-                net(torch.zeros((2, channels, height, width)))
-        except (RuntimeError, ValueError, IndexError) as error:
-            raise RecipeError(
-                f"train.initial_scale is {recipe.train.initial_scale:g}, but {printable(recipe.model.arch)} "
-                f"takes no images of {height}x{width} pixels",
-                hint="Train on images of full size: --set train.initial_scale=1",
-            ) from error
-
-
-def _require_several_values(net: Any, recipe: Recipe, input_shape: tuple[int, int, int], world: World) -> None:
-    """Refuse batch normalisation over single values: of one image, where a channel has one value.
-
-    Raises:
-        RecipeError: a process's share of a batch is one image, and a layer would normalise that.
-    """
-    import torch
-
-    if recipe.train.batch_size // world.size > 1:
-        return
-    single: list[str] = []
-
-    def watch(name: str, layer: Any) -> Any:
-        return layer.register_forward_pre_hook(
-            lambda _, inputs: single.append(name) if inputs[0].numel() == inputs[0].shape[1] else None
-        )
-
-    norms = torch.nn.modules.batchnorm._BatchNorm
-    watched = [watch(name, layer) for name, layer in net.named_modules() if isinstance(layer, norms) and layer.training]
-    channels, *sides = input_shape
-    full = sides[0], sides[1]
-    net.eval()
-    with torch.no_grad():
-        for height, width in (*Growth.of(recipe.train, full).sizes(full), full):
-            net(torch.zeros((1, channels, height, width)))
-    net.train()
-    for hook in watched:
-        hook.remove()
-    if single:
-        share = "" if world.size == 1 else f" for {world.size} processes"
-        raise RecipeError(
-            f"train.batch_size is {recipe.train.batch_size}{share}: {printable(single[0])} would normalise one value "
-            "by itself",
-            hint=f"Use at least {2 * world.size}: --batch-size {2 * world.size}, or a net without batch normalisation",
-        )
 
 
 def make_engine(

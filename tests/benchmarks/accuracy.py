@@ -117,7 +117,7 @@ def _plain(data: str, seed: int, device: str) -> Figures:
 def _record_net(images: np.ndarray) -> nn.Module:
     from cnnlab.models import whitening
     from cnnlab.recipe.load import resolve
-    from cnnlab.training.prepare import build_net
+    from cnnlab.training.net import build_net
 
     net = build_net(resolve(recipe="airbench94"), (3, 32, 32), 10)
     whitening.fit(net, images, 255 * np.array(MEAN), 255 * np.array(STD))

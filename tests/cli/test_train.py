@@ -283,6 +283,22 @@ class Masked(Whole):
         super().__init__(**sizes)
         self.register_buffer("mask", torch.full((2, 2), float("-inf")).triu(1), persistent=self.saved)
 class Unsaved(Masked): saved = False
+class Listed(Whole):
+    def __init__(self, **sizes):
+        super().__init__(**sizes)
+        self.blocks = {"first": [torch.nn.ReLU(), torch.nn.Linear(64, 64)]}
+    def forward(self, x): return super().forward(self.blocks["first"][1](x.flatten(1)))
+class Twice(Whole):
+    def __init__(self, **sizes):
+        super().__init__(**sizes)
+        self.layers = [self.fc, torch.nn.ReLU()]
+class Loose(Whole):
+    def __init__(self, **sizes):
+        super().__init__(**sizes)
+        self.fc.scale = torch.ones(10, requires_grad=True)
+    def forward(self, x): return super().forward(x) * self.fc.scale
+class Squashed(Whole):
+    def forward(self, x): return super().forward(x).softmax(1)
 class Empty(torch.nn.Flatten):
     def __init__(self, in_channels, num_classes, image_size): super().__init__()
 """
@@ -304,6 +320,8 @@ class Empty(torch.nn.Flatten):
         ("Ending", "--no-test", "fails on images of 1x8x8: SystemExit"),
         ("Counting", "--no-test", "has _extra_state in its state, which is no tensor"),
         ("Masked", "--no-test", "mask of net.py:Masked is not finite before the first step"),
+        ("Listed", "--no-test", "does not know of the weights in blocks: they would be neither trained nor saved"),
+        ("Loose", "--dry-run", "does not know of the weights in fc.scale"),
         ("Unfit", "--no-test", "fails on images of 1x8x8: RuntimeError"),
         ("Idle", "--dry-run --input 1x8x8", "the outputs of the net do not depend on its parameters"),
     ],
@@ -313,6 +331,26 @@ def test_a_users_net_that_cannot_be_trained_is_told(cli, name, how, message):
     ended = cli("train", "--arch", f"net.py:{name}", "--data", "digits", *how.split())
     assert ended.code == 2
     assert message in " ".join(ended.err.split())
+
+
+def test_layers_that_a_list_names_once_more_are_no_fault(cli):
+    Path("net.py").write_text(NETS_OF_A_USERS_OWN)
+    assert cli("train", "--arch", "net.py:Twice", "--data", "digits", "--epochs", "1").code == 0
+
+
+@pytest.mark.parametrize("how", ["--no-test", "--check"])
+def test_a_softmax_before_cross_entropy_is_said(cli, how):
+    Path("net.py").write_text(NETS_OF_A_USERS_OWN)
+
+    def said(name, *more):
+        ended = cli("train", "--arch", f"net.py:{name}", "--data", "digits", "--epochs", "1", how, *more)
+        return " ".join((ended.out + ended.err).split())
+
+    told = "are probabilities already, as a softmax gives them"
+    assert told in said("Squashed")
+    assert "the loss cannot fall below 1.461" in said("Squashed")
+    assert told not in said("Whole")
+    assert told not in said("Squashed", "--set", "train.loss=mse")
 
 
 def test_a_mask_that_is_not_saved_may_be_infinite(cli):

@@ -10,7 +10,7 @@ from workload import BATCH, LR, MEAN, MOMENTUM, PAD, STD, WEIGHT_DECAY, WORKERS,
 
 def net() -> nn.Module:
     """The benchmark's `cnn` with its initial weights, contiguous, fp32."""
-    from cnnlab.training.prepare import build_net
+    from cnnlab.training.net import build_net
 
     return build_net(recipe(), (3, 32, 32), 10)
 

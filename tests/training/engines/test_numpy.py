@@ -77,7 +77,8 @@ def engines(spec, *assignments, device="cpu", names=("torch", "numpy")):
     """Both engines with the same net."""
     from cnnlab.recipe.load import resolve
     from cnnlab.recipe.spec import parse_spec
-    from cnnlab.training.prepare import build_net, make_engine
+    from cnnlab.training.net import build_net
+    from cnnlab.training.prepare import make_engine
 
     recipe = resolve(arch=parse_spec(spec), settings=[FP64, *assignments])
     mean, std = np.array([100.0, 120.0, 90.0]), np.array([50.0, 60.0, 40.0])
