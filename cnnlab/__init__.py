@@ -11,7 +11,7 @@ __all__ = ["compare", "evaluate", "filter_image", "gradcheck", "train"]
 _DOORS = {
     "train": "cnnlab.training.door",
     "compare": "cnnlab.comparison.door",
-    "evaluate": "cnnlab.evaluation.evaluate",
+    "evaluate": "cnnlab.evaluation.door",
     "filter_image": "cnnlab.imaging.applying",
     "gradcheck": "cnnlab.gradient_check",
 }

@@ -1,21 +1,19 @@
 """`cnnlab compare`: which net is better, and how surely."""
 
-import enum
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from cnnlab.choices import Band, Match, XAxis
 from cnnlab.cli.options import (
     AllowDuplicates,
     BatchSize,
     Data,
     DataDir,
     Device,
-    DeviceName,
     Engine,
-    EngineName,
     Epochs,
     Json,
     Lr,
@@ -30,7 +28,6 @@ from cnnlab.cli.options import (
     Threads,
     TrustCode,
     Verbose,
-    given,
 )
 from cnnlab.errors import MachineError, Stopped
 
@@ -38,28 +35,6 @@ if TYPE_CHECKING:
     from cnnlab.comparison.events import Tell
     from cnnlab.comparison.plan import Options
     from cnnlab.training.settings import Settings
-
-
-class MatchName(enum.StrEnum):
-    """What is made equal."""
-
-    PARAMS = "params"
-    MACS = "macs"
-
-
-class BandName(enum.StrEnum):
-    """What a band over seeds shows."""
-
-    MIN_MAX = "min-max"
-    SD = "sd"
-    CI = "ci"
-
-
-class AcrossName(enum.StrEnum):
-    """A figure's horizontal axis."""
-
-    EPOCH = "epoch"
-    SECONDS = "seconds"
 
 
 _COMPARISON = "Comparison"
@@ -74,15 +49,13 @@ def compare(
         int, typer.Option(min=1, max=1000, metavar="N", help="Seeds, from --seed on.", rich_help_panel=_COMPARISON)
     ] = 1,
     match: Annotated[
-        MatchName | None,
+        Match | None,
         typer.Option(help="Widths that cost what the first net costs.", rich_help_panel=_COMPARISON),
     ] = None,
-    band: Annotated[BandName, typer.Option(help="Over seeds, in the figures.", rich_help_panel=_COMPARISON)] = (
-        BandName.MIN_MAX
-    ),
-    x: Annotated[AcrossName, typer.Option("--x", help="The figures' axis.", rich_help_panel=_COMPARISON)] = (
-        AcrossName.EPOCH
-    ),
+    band: Annotated[
+        Band, typer.Option(help="What the bands over seeds show.", rich_help_panel=_COMPARISON)
+    ] = "min-max",
+    x: Annotated[XAxis, typer.Option("--x", help="The figures' axis.", rich_help_panel=_COMPARISON)] = "epoch",
     gradients: Annotated[
         bool, typer.Option("--gradients", help="Record and show δ by layer.", rich_help_panel=_COMPARISON)
     ] = False,
@@ -95,8 +68,8 @@ def compare(
     precision: Precision = None,
     threads: Threads = None,
     max_minutes: MaxMinutes = None,
-    device: Device = DeviceName.AUTO,
-    engine: Engine = EngineName.TORCH,
+    device: Device = "auto",
+    engine: Engine = "torch",
     out: Out = Path("runs"),
     name: Annotated[
         str | None,
@@ -116,38 +89,37 @@ def compare(
     """Say which net is better, and how surely: same data, split, seeds and epochs for all; figures and a report.
 
     \b
-    cnnlab compare mlp cnn                               CIFAR-10, or digits without network
-    cnnlab compare mlp cnn --seeds 3 --name homework     the same again goes on after a stop
+    cnnlab compare mlp cnn                            CIFAR-10; offline, digits
+    cnnlab compare mlp cnn --seeds 3 --name homework  the same again goes on
     cnnlab compare cnn wide=cnn:width=64 slow=cnn:optim.lr=0.01
-    cnnlab compare cnn mlp --match params                an mlp with as many parameters as the cnn
+    cnnlab compare cnn mlp --match params             as many parameters each
     cnnlab compare plain:depth=20 resnet:depth=20 --gradients --epochs 5
-    cnnlab compare one=cnn other=cnn:seed=7              what chance alone does
-    cnnlab compare runs/my-run last                      two finished runs
+    cnnlab compare one=cnn other=cnn:seed=7           what chance alone does
+    cnnlab compare runs/my-run last                   two finished runs
     """
     from cnnlab.cli.render.console import Output
     from cnnlab.comparison.plan import Options
+    from cnnlab.recipe.load import short_flags
     from cnnlab.training.settings import Settings
 
     output = Output(json=json, quiet=quiet, verbose=verbose)
-    flags = given(
-        {
-            "--data": data,
-            "--epochs": epochs,
-            "--batch-size": batch_size,
-            "--lr": lr,
-            "--seed": seed,
-            "--precision": precision,
-            "--threads": threads,
-            "--max-minutes": max_minutes,
-            "--skip-bad": skip_bad or None,
-            "--allow-duplicates": allow_duplicates or None,
-        }
+    flags = short_flags(
+        data=data,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        seed=seed,
+        precision=precision,
+        threads=threads,
+        max_minutes=max_minutes,
+        skip_bad=skip_bad,
+        allow_duplicates=allow_duplicates,
     )
     options = Options(
         seeds=seeds,
-        match=None if match is None else match.value,
-        band=band.value,
-        x=x.value,
+        match=match,
+        band=band,
+        x=x,
         assignments=tuple(assignments or ()),
         flags=flags,
         trust_code=trust_code,
@@ -155,8 +127,8 @@ def compare(
     settings = Settings(
         out=out,
         name=name,
-        device=device.value,
-        engine=engine.value,
+        device=device,
+        engine=engine,
         gradients=gradients,
         data_dir=data_dir,
         offline=offline,

@@ -1,18 +1,17 @@
 """`cnnlab evaluate`: what a finished run is worth."""
 
-import enum
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cnnlab.choices import DeviceName, SplitName
 from cnnlab.cli.options import (
     AllowDuplicates,
     Data,
     DataDir,
     Device,
-    DeviceName,
     Json,
     Offline,
     Out,
@@ -35,14 +34,6 @@ if TYPE_CHECKING:
 _DATA = "Data"
 
 
-class Split(enum.StrEnum):
-    """A part of a data set."""
-
-    TEST = "test"
-    VAL = "val"
-    TRAIN = "train"
-
-
 def evaluate(
     run: Annotated[
         str | None, typer.Argument(metavar="RUN", help="A run's folder, the start of its name, or last.")
@@ -50,7 +41,7 @@ def evaluate(
     images: Annotated[
         list[Path] | None, typer.Argument(metavar="IMAGE", help="Pictures, or folders of them, to classify.")
     ] = None,
-    split: Annotated[Split | None, typer.Option(help="Which part: test (default), val or train.")] = None,
+    split: Annotated[SplitName | None, typer.Option(help="Which part: test (default), val or train.")] = None,
     tta: Annotated[bool, typer.Option("--tta", help="Also average over mirrored and shifted views.")] = False,
     onnx: Annotated[
         Path | None, typer.Option("--export", metavar="FILE.onnx", help="Also write the net as ONNX.")
@@ -68,7 +59,7 @@ def evaluate(
     ] = None,
     precision: Precision = None,
     threads: Threads = None,
-    device: Device = DeviceName.AUTO,
+    device: Device = "auto",
     out: Out = Path("runs"),
     trust_code: TrustCode = False,
     json: Json = False,
@@ -99,14 +90,14 @@ def evaluate(
     changes = Changes(
         data=data,
         settings=tuple(assignments or ()),
-        precision=None if precision is None else precision.value,
+        precision=precision,
         threads=threads,
         skip_bad=skip_bad,
         allow_duplicates=allow_duplicates,
     )
     if images:
         _refuse("single pictures are classified", asked)
-        _classify(path, images, changes, device.value, output, trust_code=trust_code)
+        _classify(path, images, changes, device, output, trust_code=trust_code)
         return
 
     from cnnlab.cli.render.evaluate import render_evaluation
@@ -116,11 +107,11 @@ def evaluate(
     with TrainView(output) as view:
         result = evaluate_run(
             path,
-            split=(split or Split.TEST).value,
+            split=split or "test",
             changes=changes,
             tta=tta,
             onnx=onnx,
-            device=device.value,
+            device=device,
             data_dir=data_dir,
             offline=offline,
             trust_code=trust_code,
@@ -153,7 +144,7 @@ def _list(out: Path, output: "Output") -> None:
 
 
 def _classify(
-    run: Path, images: list[Path], changes: "Changes", device: str, output: "Output", *, trust_code: bool
+    run: Path, images: list[Path], changes: "Changes", device: DeviceName, output: "Output", *, trust_code: bool
 ) -> None:
     from cnnlab.cli.render.console import error_document
     from cnnlab.cli.render.evaluate import render_classification

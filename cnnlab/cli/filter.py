@@ -25,7 +25,13 @@ def filter_command(
     ] = None,
     kernel: Annotated[
         list[str] | None,
-        typer.Option("--kernel", "-k", metavar="KERNEL", help="May be given several times.", rich_help_panel=_KERNEL),
+        typer.Option(
+            "--kernel",
+            "-k",
+            metavar="KERNEL",
+            help="Which kernel; may be given several times.",
+            rich_help_panel=_KERNEL,
+        ),
     ] = None,
     show_list: Annotated[
         bool, typer.Option("--list", help="List the named kernels with their options.", rich_help_panel=_KERNEL)
@@ -34,17 +40,17 @@ def filter_command(
         str | None,
         typer.Option(
             metavar="reflect|zero|edge|wrap|none",
-            help="The picture beyond its edge. Reflect unless said; none for pools.",
+            help="How the picture continues beyond its edge. Default: reflect; none for pools.",
             rich_help_panel=_KERNEL,
         ),
     ] = None,
     stride: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Positions 0, N, 2N, …; 1 unless said.", rich_help_panel=_KERNEL),
+        typer.Option(min=1, metavar="N", help="Positions 0, N, 2N, …; default: 1.", rich_help_panel=_KERNEL),
     ] = None,
     channels: Annotated[
         str,
-        typer.Option(metavar="each|gray|sum", help="What becomes of a colour picture.", rich_help_panel=_KERNEL),
+        typer.Option(metavar="each|gray|sum", help="What happens to a colour picture.", rich_help_panel=_KERNEL),
     ] = "each",
     flip: Annotated[
         bool, typer.Option("--flip", help="Turn the kernel by 180°: true convolution.", rich_help_panel=_KERNEL)
@@ -53,7 +59,7 @@ def filter_command(
         str | None,
         typer.Option(
             metavar="clip|abs|signed|scale",
-            help="How responses become grey levels. Unless said, abs where the kernel sums to 0; signed (zero is "
+            help="How responses become gray levels. Unless said, abs where the kernel sums to 0; signed (zero is "
             "mid-gray) for learnt kernels and those below 0 on mid-gray; else clip.",
             rich_help_panel=_OUTPUT,
         ),
@@ -61,7 +67,11 @@ def filter_command(
     output: Annotated[
         str | None,
         typer.Option(
-            "--output", "-o", metavar="FILE|DIR", help="Instead of beside the picture.", rich_help_panel=_OUTPUT
+            "--output",
+            "-o",
+            metavar="FILE|DIR",
+            help="Where to write, instead of beside the picture.",
+            rich_help_panel=_OUTPUT,
         ),
     ] = None,
     sheet: Annotated[
@@ -73,7 +83,7 @@ def filter_command(
         ),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite other files.", rich_help_panel=_OUTPUT)] = False,
-    threads: Annotated[int | None, typer.Option(min=1, metavar="N", help="Threads; all cores unless said.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, metavar="N", help="CPU threads; default: all cores.")] = None,
     out: Annotated[str, typer.Option(metavar="DIR", help="Where learnt kernels' runs are.")] = "runs",
     json: Json = False,
     quiet: Quiet = False,

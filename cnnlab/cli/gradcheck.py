@@ -21,7 +21,9 @@ def gradcheck(
     inject_bug: Annotated[
         str | None, typer.Option(metavar="NAME|all", help="Plant a known mistake: it must be caught.")
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of weights, inputs and upstream gradients.")] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Seed of the weights, inputs and upstream gradients.")
+    ] = 0,
     trust_code: TrustCode = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -38,7 +40,7 @@ def gradcheck(
     cnnlab gradcheck Conv2d MaxPool2d --explain   formula, numbers, proof
     cnnlab gradcheck --arch resnet:depth=20       a whole net
     cnnlab gradcheck homework.py:MyConv           your own layer
-    cnnlab gradcheck --inject-bug all             every known mistake planted, each caught
+    cnnlab gradcheck --inject-bug all             each known mistake is caught
     cnnlab gradcheck --inject-bug conv-unflipped-kernel
     """
     from cnnlab.cli.render.console import Output, render_error

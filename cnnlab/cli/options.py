@@ -1,39 +1,12 @@
 """The flags that mean the same in every command."""
 
-import enum
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cnnlab.recipe.spec import Scalar
-
-
-class DeviceName(enum.StrEnum):
-    """Where a net is computed."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-    MPS = "mps"
-
-
-class EngineName(enum.StrEnum):
-    """What computes it: PyTorch, or the hand-derived gradients."""
-
-    TORCH = "torch"
-    NUMPY = "numpy"
-
-
-class PrecisionName(enum.StrEnum):
-    """The floating-point type of forward and backward passes."""
-
-    AUTO = "auto"
-    FP32 = "fp32"
-    BF16 = "bf16"
-    FP64 = "fp64"
-
+from cnnlab.choices import DeviceName, EngineName
+from cnnlab.choices import Precision as PrecisionName
 
 _RECIPE = "Recipe"
 _DATA = "Data"
@@ -55,15 +28,15 @@ Set = Annotated[
 ]
 Epochs = Annotated[int | None, typer.Option("--epochs", metavar="N", help="Epochs.", rich_help_panel=_RECIPE)]
 BatchSize = Annotated[
-    int | None, typer.Option("--batch-size", metavar="N", help="Images of a step.", rich_help_panel=_RECIPE)
+    int | None, typer.Option("--batch-size", metavar="N", help="Images per step.", rich_help_panel=_RECIPE)
 ]
 Lr = Annotated[float | None, typer.Option("--lr", metavar="X", help="Learning rate.", rich_help_panel=_RECIPE)]
-Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of all chance.", rich_help_panel=_RECIPE)]
+Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Random seed.", rich_help_panel=_RECIPE)]
 Precision = Annotated[
     PrecisionName | None, typer.Option("--precision", help="auto: bf16 where it is fast.", rich_help_panel=_RECIPE)
 ]
 Threads = Annotated[
-    int | None, typer.Option("--threads", metavar="N", help="CPU threads (all).", rich_help_panel=_RECIPE)
+    int | None, typer.Option("--threads", metavar="N", help="CPU threads; default: all cores.", rich_help_panel=_RECIPE)
 ]
 MaxMinutes = Annotated[
     float | None, typer.Option("--max-minutes", metavar="X", help="Time budget.", rich_help_panel=_RECIPE)
@@ -77,7 +50,7 @@ DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", metavar="DIR", help="Where data sets lie (./data, CNNLAB_DATA).", rich_help_panel=_DATA),
 ]
-Offline = Annotated[bool, typer.Option("--offline", help="Ask no network.", rich_help_panel=_DATA)]
+Offline = Annotated[bool, typer.Option("--offline", help="Use no network.", rich_help_panel=_DATA)]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out unreadable pictures.", rich_help_panel=_DATA)]
 AllowDuplicates = Annotated[
     bool,
@@ -95,12 +68,3 @@ RunName = Annotated[
 TrustCode = Annotated[
     bool, typer.Option("--trust-code", help="Let a recipe or run name a Python file.", rich_help_panel=_RUN)
 ]
-
-
-def given(flags: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """The flags that were typed, enum members as their plain text."""
-    return {
-        flag: value.value if isinstance(value, enum.Enum) else value
-        for flag, value in flags.items()
-        if value is not None
-    }

@@ -12,9 +12,7 @@ from cnnlab.cli.options import (
     Data,
     DataDir,
     Device,
-    DeviceName,
     Engine,
-    EngineName,
     Epochs,
     Json,
     Lr,
@@ -30,7 +28,6 @@ from cnnlab.cli.options import (
     Threads,
     TrustCode,
     Verbose,
-    given,
 )
 from cnnlab.errors import UsageError
 
@@ -52,8 +49,8 @@ def train(
     precision: Precision = None,
     threads: Threads = None,
     max_minutes: MaxMinutes = None,
-    device: Device = DeviceName.AUTO,
-    engine: Engine = EngineName.TORCH,
+    device: Device = "auto",
+    engine: Engine = "torch",
     out: Out = Path("runs"),
     name: RunName = None,
     gradients: Annotated[bool, typer.Option("--gradients", help="Record δ and ∂J/∂w by layer and epoch.")] = False,
@@ -86,29 +83,29 @@ def train(
     """Train a net; keep the best validation epoch, report its test accuracy.
 
     \b
-    cnnlab train --arch cnn                              CIFAR-10, or digits without network
+    cnnlab train --arch cnn                          CIFAR-10; offline, digits
     cnnlab train --arch mlp:depth=3,width=256 --data fashion-mnist
     cnnlab train --arch cnn --data photos/ --set data.image_size=64
     cnnlab train --arch resnet:depth=20 --epochs 30 --lr 0.2
-    cnnlab train --arch net.py:Net --data digits         your own nn.Module
+    cnnlab train --arch net.py:Net --data digits     your own nn.Module
     cnnlab train --arch mlp:width=100,depth=1 --dry-run --input 3x224x224
-    cnnlab train --arch cnn --epochs 2 --profile         where the time goes
-    cnnlab train --resume last                           go on after a stop
-    torchrun --nproc-per-node 2 -m cnnlab train          two processes share each batch
+    cnnlab train --arch cnn --epochs 2 --profile     where the time goes
+    cnnlab train --resume last                       go on after a stop
+    torchrun --nproc-per-node 2 -m cnnlab train      two processes, one training
     """
     from cnnlab.cli.render.console import Output
     from cnnlab.recipe import load
     from cnnlab.recipe.effect import without_effect
     from cnnlab.recipe.spec import parse_options, parse_spec
     from cnnlab.training.processes import rank, require_one_process
-    from cnnlab.training.settings import Settings
+    from cnnlab.training.settings import Settings, require_alone
 
     for asked, flag in (
         (show_list, "--list"),
         (print_recipe, "--print-recipe"),
         (dry_run, "--dry-run"),
         (check, "--check"),
-        (engine is EngineName.NUMPY, "--engine numpy"),
+        (engine == "numpy", "--engine numpy"),
     ):
         if asked:
             require_one_process(f"cnnlab train {flag}")
@@ -117,25 +114,23 @@ def train(
         return _show_list(output)
     if log not in (None, "tensorboard"):
         raise UsageError(f"--log: expected tensorboard, received {log!r}")
-    flags = given(
-        {
-            "--data": data,
-            "--epochs": epochs,
-            "--batch-size": batch_size,
-            "--lr": lr,
-            "--seed": seed,
-            "--precision": precision,
-            "--threads": threads,
-            "--max-minutes": max_minutes,
-            "--skip-bad": skip_bad or None,
-            "--allow-duplicates": allow_duplicates or None,
-        }
+    flags = load.short_flags(
+        data=data,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        seed=seed,
+        precision=precision,
+        threads=threads,
+        max_minutes=max_minutes,
+        skip_bad=skip_bad,
+        allow_duplicates=allow_duplicates,
     )
     settings = Settings(
         out=out,
         name=name,
-        device=device.value,
-        engine=engine.value,
+        device=device,
+        engine=engine,
         gradients=gradients,
         tensorboard=log is not None,
         profile=profile,
@@ -146,31 +141,14 @@ def train(
     )
     if (input_shape is not None or classes is not None) and not dry_run:
         raise UsageError("--input and --classes go with --dry-run: a training has those of its data")
-    if resume is not None:
-        if arch or recipe or assignments or flags.keys() - {"--threads"}:
-            raise UsageError(
-                "--resume goes on with the run's own recipe: no --arch, --recipe, --set or recipe flags but --threads",
-                hint="Leave them out, or start a new run from its weights: --init-from RUN",
-            )
-        others = {
-            "--dry-run": dry_run,
-            "--check": check,
-            "--print-recipe": print_recipe,
-            "--init-from": init_from is not None,
-            "--name": name is not None,
-            "--gradients": gradients,
-            "--engine": engine is EngineName.NUMPY,
-        }
-        unfit = [flag for flag, was_given in others.items() if was_given]
-        if unfit:
-            raise UsageError(
-                f"{unfit[0]} does not go with --resume: a run goes on as it was begun", hint="Leave it out"
-            )
-        return _resume(resume, settings, output, trust_code=trust_code, threads=threads)
-    modes = {"--print-recipe": print_recipe, "--dry-run": dry_run, "--check": check}
+    modes = {"--resume": resume is not None, "--print-recipe": print_recipe, "--dry-run": dry_run, "--check": check}
     asked_for = [flag for flag, was_given in modes.items() if was_given]
     if len(asked_for) > 1:
         raise UsageError(f"{asked_for[0]} and {asked_for[1]} do not go together", hint="Ask for one at a time")
+    if resume is not None:
+        beside = {"--arch": arch, "--recipe": recipe, "--set": tuple(assignments or ()), **flags}
+        require_alone(settings, beside | {"--init-from": init_from})
+        return _resume(resume, settings, output, trust_code=trust_code, threads=threads)
     if check and init_from is not None:
         raise UsageError("--check looks at new weights, not at those of --init-from", hint="Leave one of them out")
     spec = parse_spec(arch) if arch is not None else None if recipe else parse_spec("cnn")

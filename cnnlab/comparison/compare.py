@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnlab.comparison.contestants import Entry, enter
-from cnnlab.comparison.events import CompareFinished, CompareStarted, Tell, tell_nobody
+from cnnlab.comparison.events import CompareFinished, CompareStarted, Tell
 from cnnlab.comparison.files import write_files
 from cnnlab.comparison.plan import Options, Plan, make_plan, require_repeatable, require_same_plan
 from cnnlab.comparison.result import Comparison
@@ -21,11 +21,12 @@ from cnnlab.data import DataSet
 from cnnlab.errors import MachineError, UsageError
 from cnnlab.files import remove_temporaries, writing
 from cnnlab.text import counted, printable, typed
+from cnnlab.training.events import tell_nobody
 from cnnlab.training.going_on import environment_of
 from cnnlab.training.lock import only_process
 from cnnlab.training.prepare import load_data, real_command
 from cnnlab.training.processes import require_one_process
-from cnnlab.training.run_folder import read_json, safe_name, write_json
+from cnnlab.training.run_folder import read_json, require_name, write_json
 from cnnlab.training.settings import Settings
 
 PLAN = "plan.json"
@@ -110,15 +111,13 @@ def _load(entries: Sequence[Entry], settings: Settings, tell: Tell) -> DataSet:
 def _folder(settings: Settings) -> Iterator[Path]:
     """The comparison's folder, new or gone on with, held by this process alone."""
     name = settings.name
-    if name is not None and safe_name(name) != name:
-        raise UsageError(
-            f"--name {printable(name)!r} cannot be a folder's name on every system", hint=f"Use {safe_name(name)}"
-        )
+    if name is not None:
+        require_name(name)
     with writing(settings.out):
         settings.out.mkdir(parents=True, exist_ok=True)
         path = settings.out / name if name is not None else _new_folder(settings.out)
         if path.is_dir() and not (path / PLAN).is_file() and any(file.name[0] != "." for file in path.iterdir()):
-            raise UsageError(f"{printable(path)} exists already and is no comparison", hint="Choose another --name")
+            raise UsageError(f"{printable(path)} already exists and is not a comparison", hint="Choose another --name")
         path.mkdir(exist_ok=True)
     with only_process(path):
         remove_temporaries(path)

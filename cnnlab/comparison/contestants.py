@@ -12,7 +12,7 @@ from cnnlab.files import is_folder
 from cnnlab.models import ARCHITECTURES, registry
 from cnnlab.models.class_names import advice_on_file
 from cnnlab.recipe.load import flat, from_file, is_recipe_file, resolve, shipped
-from cnnlab.recipe.schema import Recipe
+from cnnlab.recipe.schema import MAX_SEED, Recipe
 from cnnlab.recipe.spec import Scalar, Spec, parse_spec
 from cnnlab.text import did_you_mean, printable
 from cnnlab.training.prepare import divide, resolve_for
@@ -98,7 +98,7 @@ def _entry(text: str, settings: list[str], flags: Mapping[str, Scalar], out: Pat
     if spec.options:
         raise UsageError(
             f"{printable(text)}: a run is what it is; its options cannot be changed",
-            hint=f"Train its recipe anew: {printable(spec.name)}/recipe.yaml:{printable(text.partition(':')[2])}",
+            hint=f"Train its recipe again: {printable(spec.name)}/recipe.yaml:{printable(text.partition(':')[2])}",
         )
     recipe = from_file(folder.recipe, trust_code=trust_code)
     changed = resolve(recipe=str(folder.recipe), settings=settings, flags=flags, trust_code=True)
@@ -143,7 +143,7 @@ def _refuse_changes(name: str, folder: RunFolder, recipe: Recipe, changed: Recip
     if differences:
         raise UsageError(
             f"{name} is a run, trained otherwise than the flags ask for:\n" + "\n".join(differences),
-            hint=f"Leave them out, or train its recipe anew: {printable(folder.recipe)}",
+            hint=f"Leave them out, or train its recipe again: {printable(folder.recipe)}",
         )
 
 
@@ -255,6 +255,8 @@ def recipe_of(entry: Entry, data: DataSet, epochs: int, base: int, number: int) 
     if entry.run is not None and number == 0:
         return entry.recipe
     seed = (base if entry.seed is None else entry.seed) + number
+    if seed > MAX_SEED:
+        raise UsageError(f"{entry.name} would be trained with seed {seed}; seeds end at {MAX_SEED}")
     split_seed = entry.recipe.data.split_seed
     if entry.run is not None or split_seed is None:
         split_seed = None if seed == base + number else base + number

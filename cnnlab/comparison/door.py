@@ -1,14 +1,15 @@
 """`cnnlab.compare`: the command as a function."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
+from cnnlab.choices import Band, Match, XAxis
 from cnnlab.comparison.compare import compare as run
-from cnnlab.comparison.events import Tell, tell_nobody
+from cnnlab.comparison.events import Tell
 from cnnlab.comparison.plan import Options
-from cnnlab.comparison.result import Band, Comparison, Match, XAxis
-from cnnlab.recipe.spec import Scalar
+from cnnlab.comparison.result import Comparison
+from cnnlab.recipe.load import short_flags
+from cnnlab.training.events import tell_nobody
 from cnnlab.training.settings import Settings
 
 
@@ -26,6 +27,9 @@ def compare(
     seed: int | None = None,
     precision: str | None = None,
     threads: int | None = None,
+    max_minutes: float | None = None,
+    skip_bad: bool = False,
+    allow_duplicates: bool = False,
     tell: Tell = tell_nobody,
     trust_code: bool = False,
     **settings: Any,
@@ -39,7 +43,8 @@ def compare(
         band: `"min-max"`, `"sd"` or `"ci"`, in the figures.
         x: `"epoch"` or `"seconds"`, in the figures.
         set: `"section.key=value"` strings, for every recipe.
-        data, epochs, batch_size, lr, seed, precision, threads: the short flags.
+        data, epochs, batch_size, lr, seed, precision, threads, max_minutes, skip_bad, allow_duplicates: the short
+            flags.
         tell: receives the events of `cnnlab.comparison.events`.
         settings: fields of `cnnlab.training.settings.Settings`: out, name, device, engine, gradients, …
 
@@ -49,18 +54,17 @@ def compare(
     Raises:
         CnnlabError: as the command fails; `exit_code` says with which code.
     """
-    paths: dict[str, Any] = {
-        key: Path(value) if key in ("out", "data_dir") else value for key, value in settings.items()
-    }
-    named: dict[str, Scalar] = {
-        "--data": data,
-        "--epochs": epochs,
-        "--batch-size": batch_size,
-        "--lr": lr,
-        "--seed": seed,
-        "--precision": precision,
-        "--threads": threads,
-    }
-    flags = {flag: value for flag, value in named.items() if value is not None}
+    flags = short_flags(
+        data=data,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        seed=seed,
+        precision=precision,
+        threads=threads,
+        max_minutes=max_minutes,
+        skip_bad=skip_bad,
+        allow_duplicates=allow_duplicates,
+    )
     options = Options(seeds, match, band, x, tuple(set), flags, trust_code)
-    return run(specs, options, Settings(**paths), tell)
+    return run(specs, options, Settings.of(**settings), tell)

@@ -130,7 +130,3 @@ Event = training.Event | CompareStarted | RunBegan | RunReused | RunStep | RunEp
 """A training's own events are told too, each after the one made of it: `Loading` and `Notice` stand alone."""
 
 Tell = Callable[[Event], None]
-
-
-def tell_nobody(_: Event) -> None:
-    """Receives events and shows them to nobody."""

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from cnnlab.choices import Match
 from cnnlab.comparison.contestants import Entry
-from cnnlab.comparison.result import Match
 from cnnlab.errors import UsageError
 from cnnlab.models import registry
 from cnnlab.models.table import LayerTable, layer_table, without_weights

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from cnnlab.choices import Band, Match, XAxis, require_choice
 from cnnlab.comparison.contestants import Entry, base_seed, budget, check_data, check_splits, recipe_of
 from cnnlab.comparison.events import Planned
 from cnnlab.comparison.matching import cost, match_widths
-from cnnlab.comparison.result import Band, Match, XAxis
 from cnnlab.data import DataSet
 from cnnlab.errors import CnnlabError, UsageError
 from cnnlab.recipe.load import digest
@@ -38,6 +38,14 @@ class Options:
     """The recipe's short flags, for every recipe."""
     trust_code: bool = False
     """Whether a recipe or run may name a Python file."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.seeds, int) or self.seeds < 1:
+            raise UsageError(f"seeds: expected a number from 1 on, received {printable(self.seeds)}")
+        if self.match is not None:
+            require_choice("match", self.match, get_args(Match))
+        require_choice("band", self.band, get_args(Band))
+        require_choice("x", self.x, get_args(XAxis))
 
 
 @dataclass(frozen=True)

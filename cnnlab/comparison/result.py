@@ -7,15 +7,12 @@ HTML and Markdown escape them.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from cnnlab.choices import Band, Match, XAxis
 from cnnlab.comparison.pairs import PairTest
 from cnnlab.comparison.tested import Contestant
 from cnnlab.data import Part
-
-Band = Literal["min-max", "sd", "ci"]
-XAxis = Literal["epoch", "seconds"]
-Match = Literal["params", "macs"]
 
 
 @dataclass(frozen=True, eq=False)

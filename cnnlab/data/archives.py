@@ -61,7 +61,7 @@ def members(file: Path) -> Iterator[Member]:
             if not steps:
                 continue
             if data is not None and "/".join(steps) in seen:
-                raise DataError(f"{printable(file)} holds {printable(name)} twice", hint="Pack it anew")
+                raise DataError(f"{printable(file)} holds {printable(name)} twice", hint="Repack it")
             if len(seen) >= MAX_MEMBERS:
                 raise DataError(f"{printable(file)} holds too many files: at most {MAX_MEMBERS:,} are read")
             seen.add("/".join(steps))
@@ -82,13 +82,13 @@ def _reading(file: Path) -> Iterator[None]:
         yield
     except _DAMAGED as error:
         raise DataError(
-            f"{printable(file)} is no archive that can be read, or is damaged or cut short: {printable(error)}",
+            f"{printable(file)} is not a readable archive: it is damaged or cut short: {printable(error)}",
             hint="Get the file again; " + ", ".join(ENDINGS) + " are read",
         ) from error
     except (NotImplementedError, RuntimeError) as error:  # zipfile: a method it lacks, a password
-        raise DataError(f"{printable(file)} cannot be unpacked: {printable(error)}", hint="Pack it anew") from error
+        raise DataError(f"{printable(file)} cannot be unpacked: {printable(error)}", hint="Repack it") from error
     except NotAFile as error:
-        raise DataError(f"{printable(file)} is no archive: {error.strerror}") from None
+        raise DataError(f"{printable(file)} is not an archive: {error.strerror}") from None
     except OSError as error:
         if error.errno in (None, errno.EINVAL):  # an archive's own numbers, such as a place before its beginning
             raise DataError(f"{printable(file)} is damaged: {printable(error)}", hint="Get the file again") from error
@@ -219,7 +219,7 @@ def _steps(file: Path, name: str) -> list[str]:
 def _not_plain(file: Path, name: str) -> DataError:
     return DataError(
         f"{printable(file)} holds a link or a device: {printable(name)}; expected plain files and folders",
-        hint="Pack it anew with the files themselves (tar --dereference)",
+        hint="Repack it with the files themselves (tar --dereference)",
     )
 
 

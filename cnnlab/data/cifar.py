@@ -222,21 +222,21 @@ def unpickle(data: bytes, where: str) -> dict[str, Any]:
         loaded = _Unpickler(io.BytesIO(data), encoding="bytes").load()
     except Exception as error:  # damaged pickles meet the interpreter with any class of error
         raise DataError(
-            f"{where} is no batch of CIFAR, or is damaged: {printable(error)}",
+            f"{where} is not a batch of CIFAR, or is damaged: {printable(error)}",
             hint="Get it again from a source you trust; nothing in it was executed",
         ) from error
     if not isinstance(loaded, dict):
-        raise DataError(f"{where} is no batch of CIFAR: expected a dict, received {type(loaded).__name__}")
+        raise DataError(f"{where} is not a batch of CIFAR: expected a dict, received {type(loaded).__name__}")
     return {_text(key, where): value for key, value in loaded.items()}
 
 
 def _key(batch: dict[str, Any], key: str, kind: type, where: str) -> Any:
     if not isinstance(batch.get(key), kind):
-        raise DataError(f"{where} is no batch of CIFAR: it lacks {key!r}", hint="Get it again")
+        raise DataError(f"{where} is not a batch of CIFAR: it lacks {key!r}", hint="Get it again")
     return batch[key]
 
 
 def _text(value: object, where: str) -> str:
     if not isinstance(value, bytes | str):  # whose text may be longer than the memory
-        raise DataError(f"{where} is no batch of CIFAR: expected text, received {type(value).__name__}")
+        raise DataError(f"{where} is not a batch of CIFAR: expected text, received {type(value).__name__}")
     return printable(value.decode("utf-8", "replace") if isinstance(value, bytes) else value)

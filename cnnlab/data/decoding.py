@@ -214,7 +214,7 @@ def _broken(where: str, broken: list[Decoded], total: int, skip_bad: bool) -> li
     if skip_bad:
         names = ", ".join(printable(picture.name) for picture in broken[:_SHOWN_SKIPPED])
         more = ", …" if len(broken) > _SHOWN_SKIPPED else ""
-        return [f"skipped, since unreadable: {counted(len(broken), 'picture')} ({names}{more})"]
+        return [f"skipped as unreadable: {counted(len(broken), 'picture')} ({names}{more})"]
     lines = [f"  {printable(picture.name)}: {picture.problem}" for picture in broken[:_SHOWN]]
     if len(broken) > _SHOWN:
         lines.append(f"  and {len(broken) - _SHOWN} more")

@@ -60,7 +60,7 @@ class Layout:
             found.append(f"not used, since parts are named train, val and test: {_listed(self.other_folders)}")
         if self.left_out:
             found.append(
-                f"left out, since no picture of a class: {counted(len(self.left_out), 'file')} "
+                f"ignored (not pictures in a class folder): {counted(len(self.left_out), 'file')} "
                 f"({_listed(self.left_out)})"
             )
         if self.links:

@@ -1,21 +1,18 @@
 """The pictures that a run is evaluated on: its own data's part, or other data brought to its classes and channels."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
+from cnnlab.choices import SplitName
 from cnnlab.data import DataSet, Part
 from cnnlab.errors import CheckpointError, DataError, UsageError
 from cnnlab.evaluation.opened import OpenRun
 from cnnlab.text import counted, cut, printable
-from cnnlab.training.events import Event, Notice
+from cnnlab.training.events import Notice, Tell
 from cnnlab.training.prepare import divide, load_data
 from cnnlab.training.settings import Settings
-
-SplitName = Literal["test", "val", "train"]
-SPLITS: tuple[SplitName, ...] = ("test", "val", "train")
 
 
 @dataclass(frozen=True)
@@ -33,9 +30,7 @@ class Chosen:
     """Whether a mirror image keeps its label."""
 
 
-def choose(
-    run: OpenRun, split_name: SplitName, *, other: bool, settings: Settings, tell: Callable[[Event], None]
-) -> Chosen:
+def choose(run: OpenRun, split_name: SplitName, *, other: bool, settings: Settings, tell: Tell) -> Chosen:
     """Load the data that `run.recipe` names and take one part of them.
 
     `val` and `train` are divided as the run divided them, by its seed and fraction. With `other`, the data are
@@ -71,7 +66,7 @@ def choose(
     return Chosen(part, data.name, requested, fallback, data.fingerprint == run.fingerprint, data.flip)
 
 
-def _load(run: OpenRun, other: bool, settings: Settings, tell: Callable[[Event], None]) -> DataSet:
+def _load(run: OpenRun, other: bool, settings: Settings, tell: Tell) -> DataSet:
     try:
         return load_data(run.recipe, settings, tell)
     except UsageError as error:
@@ -96,7 +91,7 @@ def _part(run: OpenRun, data: DataSet, split_name: SplitName) -> Part:
     return val
 
 
-def _matched(run: OpenRun, data: DataSet, part: Part, tell: Callable[[Event], None]) -> Part:
+def _matched(run: OpenRun, data: DataSet, part: Part, tell: Tell) -> Part:
     """Other data's part with labels, size and channels as the run knows them."""
     missing, unknown = _listed(run.classes, data.classes), _listed(data.classes, run.classes)
     if missing or unknown:

@@ -1,12 +1,13 @@
 """Single pictures, named by their files, classified by a run."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cnnlab.choices import DeviceName
 from cnnlab.data.decoding import fit
 from cnnlab.errors import DataError, MachineError, UsageError
 from cnnlab.evaluation import measures, views
@@ -14,8 +15,7 @@ from cnnlab.evaluation.opened import AS_IT_IS, Changes, OpenRun, open_run
 from cnnlab.files import is_file, is_folder
 from cnnlab.imaging.pictures import SUFFIXES, is_clutter, read_rgb_or_gray
 from cnnlab.text import counted, printable
-from cnnlab.training.events import Event, Loading, Notice
-from cnnlab.training.prepare import tell_nobody
+from cnnlab.training.events import Loading, Notice, Tell, tell_nobody
 
 TOP = 5
 
@@ -80,9 +80,9 @@ def classify(
     images: Sequence[Path],
     *,
     changes: Changes = AS_IT_IS,
-    device: str = "auto",
+    device: DeviceName = "auto",
     trust_code: bool = False,
-    tell: Callable[[Event], None] = tell_nobody,
+    tell: Tell = tell_nobody,
 ) -> Classification:
     """Classify pictures, each a file, or a folder whose pictures are meant.
 
@@ -102,7 +102,7 @@ def classify(
     return Classification(run, opened.arch, opened.image_shape, predictions, failures)
 
 
-def _pictures_at(image: Path, tell: Callable[[Event], None]) -> list[Path]:
+def _pictures_at(image: Path, tell: Tell) -> list[Path]:
     """The picture itself, or those of a folder: links that lead out of it are not followed, and told."""
     if not is_folder(image):
         return [image]
@@ -128,7 +128,7 @@ def _pictures_at(image: Path, tell: Callable[[Event], None]) -> list[Path]:
 
 
 def _read(
-    files: Sequence[Path], shape: tuple[int, int, int], tell: Callable[[Event], None]
+    files: Sequence[Path], shape: tuple[int, int, int], tell: Tell
 ) -> tuple[list[np.ndarray], dict[Path, tuple[int, int]], tuple[Failure, ...]]:
     """Pixels (H, W, C) uint8 of each picture that can be read, their sizes by file, and the others."""
     pixels: list[np.ndarray] = []
@@ -147,7 +147,7 @@ def _read(
 
 
 def _predict(
-    run: OpenRun, pixels: list[np.ndarray], sizes: dict[Path, tuple[int, int]], tell: Callable[[Event], None]
+    run: OpenRun, pixels: list[np.ndarray], sizes: dict[Path, tuple[int, int]], tell: Tell
 ) -> tuple[Prediction, ...]:
     if run.image_shape[2] not in (1, 3):
         raise UsageError(f"pictures are gray or RGB; this run was trained on {run.image_shape[2]} channels")

@@ -1,17 +1,17 @@
 """All figures of a run on one part of a data set, with pictures and files."""
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
+from cnnlab.choices import DeviceName, SplitName, require_choice
 from cnnlab.data import Part
 from cnnlab.errors import DataError
 from cnnlab.evaluation import measures, views
-from cnnlab.evaluation.chosen import Chosen, SplitName, choose
+from cnnlab.evaluation.chosen import Chosen, choose
 from cnnlab.evaluation.measures import Calibration, ClassFigures
 from cnnlab.evaluation.onnx_export import Exported, check_export, export
 from cnnlab.evaluation.opened import AS_IT_IS, Changes, OpenRun, open_run
@@ -20,12 +20,10 @@ from cnnlab.report import evaluation_figures as figures
 from cnnlab.text import cut
 from cnnlab.training import metrics
 from cnnlab.training.engines.base import Engine
-from cnnlab.training.events import Event, Notice
-from cnnlab.training.prepare import tell_nobody
+from cnnlab.training.events import Notice, Tell, tell_nobody
 from cnnlab.training.run_folder import safe_name, write_json
 from cnnlab.training.settings import Settings
 
-Tell = Callable[[Event], None]
 LISTED_MISTAKES = 100
 """Mistakes named in the result; the picture shows fewer."""
 _TIMED_SECONDS = 0.5
@@ -127,7 +125,7 @@ def evaluate(
     changes: Changes = AS_IT_IS,
     tta: bool = False,
     onnx: Path | None = None,
-    device: str = "auto",
+    device: DeviceName = "auto",
     data_dir: Path | None = None,
     offline: bool = False,
     trust_code: bool = False,
@@ -150,10 +148,11 @@ def evaluate(
     Raises:
         CheckpointError: a damaged or incomplete run folder.
         DataError: data that are not the run's, or do not fit it.
-        UsageError: an option that does not fit the run; `onnx` without the extra.
+        UsageError: no such part, an option that does not fit the run; `onnx` without the extra.
         MachineError: no such device, data that cannot be had, a folder that cannot be written.
         NumericError: outputs that are not finite; an exported file that predicts otherwise.
     """
+    require_choice("split", split, get_args(SplitName))
     if onnx is not None:
         check_export(onnx)
     opened = open_run(run, changes, device=device, trust_code=trust_code)

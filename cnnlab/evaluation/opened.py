@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from cnnlab.choices import DeviceName, Precision
 from cnnlab.errors import CheckpointError, UsageError
 from cnnlab.models import registry
-from cnnlab.recipe.load import from_file, resolve
+from cnnlab.recipe.load import from_file, resolve, short_flags
 from cnnlab.recipe.schema import Recipe
 from cnnlab.recipe.spec import Scalar, parse_options
 from cnnlab.text import cut, did_you_mean, printable
@@ -39,8 +40,7 @@ class Changes:
     """Other data than the run's own, as `--data` names them."""
     settings: Sequence[str] = ()
     """`key=value` for the keys of `CHANGEABLE`."""
-    precision: str | None = None
-    """auto, fp32, bf16 or fp64."""
+    precision: Precision | None = None
     threads: int | None = None
     skip_bad: bool = False
     allow_duplicates: bool = False
@@ -48,14 +48,13 @@ class Changes:
     @property
     def flags(self) -> dict[str, Scalar]:
         """The recipe's short flags that say the same."""
-        every: dict[str, Scalar] = {
-            "--data": self.data,
-            "--precision": self.precision,
-            "--threads": self.threads,
-            "--skip-bad": self.skip_bad or None,
-            "--allow-duplicates": self.allow_duplicates or None,
-        }
-        return {flag: value for flag, value in every.items() if value is not None}
+        return short_flags(
+            data=self.data,
+            precision=self.precision,
+            threads=self.threads,
+            skip_bad=self.skip_bad,
+            allow_duplicates=self.allow_duplicates,
+        )
 
 
 AS_IT_IS = Changes()
@@ -96,7 +95,9 @@ class OpenRun:
         return self.result is not None
 
 
-def open_run(path: Path, changes: Changes = AS_IT_IS, *, device: str = "auto", trust_code: bool = False) -> OpenRun:
+def open_run(
+    path: Path, changes: Changes = AS_IT_IS, *, device: DeviceName = "auto", trust_code: bool = False
+) -> OpenRun:
     """Open the run in folder `path` for prediction, with the weights of its best epoch.
 
     Args:

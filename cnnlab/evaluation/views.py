@@ -1,20 +1,20 @@
 """Prediction in batches, and averaged over mirrored and shifted views of each picture (test-time augmentation)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
 from cnnlab.errors import NumericError
 from cnnlab.evaluation.measures import probabilities
 from cnnlab.training.engines.base import Engine
-from cnnlab.training.events import Event, Loading
+from cnnlab.training.events import Loading, Tell
 
 BATCH = 1000
 """A multiple of the batches of a training's own evaluation, so that the outputs are the same to the last bit."""
 _SHIFTS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
 
 
-def predict(engine: Engine, images: np.ndarray, tell: Callable[[Event], None], task: str = "evaluating") -> np.ndarray:
+def predict(engine: Engine, images: np.ndarray, tell: Tell, task: str = "evaluating") -> np.ndarray:
     """Outputs (N, classes) of (N, H, W, C) uint8 pictures, with progress.
 
     Raises:
@@ -32,9 +32,7 @@ def number_of_views(flip: bool) -> int:
     return len(_SHIFTS) * (2 if flip else 1)
 
 
-def predict_views(
-    engine: Engine, images: np.ndarray, flip: bool, loss: str, tell: Callable[[Event], None]
-) -> np.ndarray:
+def predict_views(engine: Engine, images: np.ndarray, flip: bool, loss: str, tell: Tell) -> np.ndarray:
     """Probabilities (N, classes) averaged over views: shifted by one pixel each way, mirrored too where `flip`."""
     averages = []
     for start in range(0, len(images), BATCH):

@@ -158,7 +158,7 @@ class Subject:
         if not isinstance(grads, dict):
             raise LayerFault(f"grads is a {type(grads).__name__}, expected a dict of arrays by the parameters' names")
         if not all(isinstance(name, str) for name in grads):
-            raise LayerFault("grads has a key that is no text; expected the parameters' names")
+            raise LayerFault("grads has a key that is not text; expected the parameters' names")
         return grads
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from cnnlab.choices import require_choice
 from cnnlab.errors import UsageError
 from cnnlab.imaging.correlation import Correlation
 from cnnlab.imaging.kernels import Kernel, checked_matrix
@@ -14,7 +15,7 @@ from cnnlab.imaging.levels import RESPONSES, Response, default_response, to_leve
 from cnnlab.imaging.parsing import RunTensors, parse_kernel
 from cnnlab.imaging.pictures import Picture, read_picture
 from cnnlab.imaging.tiles import PADS, Pad
-from cnnlab.text import did_you_mean, printable
+from cnnlab.text import printable
 
 Channels = Literal["each", "gray", "sum"]
 CHANNELS: tuple[Channels, ...] = ("each", "gray", "sum")
@@ -37,8 +38,8 @@ class FilterOptions:
             ("channels", self.channels, CHANNELS),
             ("response", self.response, RESPONSES),
         ):
-            if value is not None and value not in choices:
-                raise UsageError(f"{name}: there is no {printable(value)!r}", hint=did_you_mean(str(value), choices))
+            if value is not None:
+                require_choice(name, value, choices)
 
 
 @dataclass(frozen=True, eq=False)

@@ -80,7 +80,7 @@ def checked_matrix(rows: object, where: str) -> np.ndarray:
     try:
         matrix = np.array(rows, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
-        raise UsageError(f"{where} is no matrix of numbers with rows of equal length", hint=_MATRIX_HINT) from None
+        raise UsageError(f"{where} is not a matrix of numbers with rows of equal length", hint=_MATRIX_HINT) from None
     if matrix.ndim != 2 or matrix.size == 0:
         raise UsageError(f"{where} is empty or no matrix: received the shape {matrix.shape}", hint=_MATRIX_HINT)
     if max(matrix.shape) > MAX_SIZE:

@@ -193,7 +193,7 @@ def _opened(source: Path | bytes, name: str) -> Iterator[IO[bytes]]:
     try:
         file = open_file(source)
     except NotAFile as error:
-        raise PictureError(f"{name} is no picture: {error.strerror}") from None
+        raise PictureError(f"{name} is not a picture: {error.strerror}") from None
     except (FileNotFoundError, NotADirectoryError):
         raise PictureError(f"no such file: {name}", hint="Check the spelling and the current folder") from None
     except IsADirectoryError:
@@ -242,7 +242,7 @@ def _check_scans(file: IO[bytes], name: str) -> None:
     if scans > MAX_SCANS:
         raise PictureError(
             f"{name} has more than {MAX_SCANS} scans: it is damaged, or made to take time",
-            hint="Save it anew in an image editor",
+            hint="Save it again in an image editor",
         )
 
 
@@ -293,7 +293,7 @@ def _check_size(size: tuple[int, int], stored: int, max_pixels: int, name: str) 
     if width * height > max(BOMB_PIXELS, stored * BOMB_PIXELS_PER_BYTE):
         raise PictureError(
             f"{name} declares {width:,}×{height:,} pixels in {stored:,} bytes: it is cut short, or made to fill memory",
-            hint="Copy or download it again; or save it anew, smaller, in an image editor",
+            hint="Copy or download it again; or save it again, smaller, in an image editor",
         )
 
 

@@ -52,7 +52,7 @@ def build(options: UserOptions, in_channels: int, num_classes: int, image_size: 
             hint="The class is called with in_channels, num_classes, image_size and the options of the spec",
         ) from error
     if not isinstance(net, nn.Module):
-        raise UsageError(f"{printable(options.arch)} is no torch.nn.Module but a {type(net).__name__}")
+        raise UsageError(f"{printable(options.arch)} is not a torch.nn.Module but a {type(net).__name__}")
     return net
 
 

@@ -38,6 +38,15 @@ SHORT_FLAGS: Mapping[str, KeyPath] = {
 }
 
 
+def short_flags(**given: Scalar | None) -> dict[str, Scalar]:
+    """The short flags that were given, by their names; None and False are not. `batch_size` is `--batch-size`."""
+    return {
+        f"--{name.replace('_', '-')}": value
+        for name, value in given.items()
+        if value is not None and value is not False
+    }
+
+
 def shipped() -> dict[str, Path]:
     """The shipped recipes by name."""
     for folder in _FOLDERS:
@@ -99,8 +108,8 @@ def _scale_muon(layers: Layers, lr: Scalar) -> None:
         layers.lay(("optim", "muon_lr"), muon * after / before, "--lr")
 
 
-def from_file(path: Path, *, trust_code: bool = False) -> Recipe:
-    """A recipe from one file alone, such as a run's own.
+def from_file(path: Path, *, flags: Mapping[str, Scalar] | None = None, trust_code: bool = False) -> Recipe:
+    """A recipe from one file alone, such as a run's own, under short flags.
 
     Raises:
         UsageError: it names a Python file, and `trust_code` is not given.
@@ -108,6 +117,8 @@ def from_file(path: Path, *, trust_code: bool = False) -> Recipe:
     """
     layers = Layers()
     _lay_recipe(layers, str(path))
+    for flag, value in (flags or {}).items():
+        layers.lay(SHORT_FLAGS[flag], value, flag)
     return _build_trusted(layers, trust_code=trust_code)
 
 
@@ -207,7 +218,7 @@ def _read(path: Path) -> bytes:
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"no such recipe: {printable(path)}", hint="Shipped ones: cnnlab train --list") from None
     except (NotAFile, IsADirectoryError) as error:
-        raise UsageError(f"{printable(path)} is no recipe: {error.strerror}") from None
+        raise UsageError(f"{printable(path)} is not a recipe: {error.strerror}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or error
         raise MachineError(f"cannot read {printable(path)}: {printable(reason)}") from None

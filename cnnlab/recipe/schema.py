@@ -7,9 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
 
+from cnnlab.choices import Precision
 from cnnlab.models.options import CnnOptions, ModelOptions
 
-Precision = Literal["auto", "fp32", "bf16", "fp64"]
+MAX_SEED = 2**53
+"""The largest whole number that every JSON reader keeps exact."""
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 
 
@@ -43,7 +45,7 @@ class DataSection(Section):
     """A data set's name, a folder or an archive; none: CIFAR-10, or digits where it cannot be had."""
     val_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Part of the training set that is kept for validation, stratified by class; 0: no validation."""
-    split_seed: Annotated[int, Field(ge=0, le=2**53)] | None = None
+    split_seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = None
     """Seed of that choice alone, so that nets of different seeds share a split; none: the run's seed."""
     image_size: Annotated[int, Field(ge=1, le=4096)] | None = None
     """Pixels to which pictures are resized, square; none: all must agree."""
@@ -141,7 +143,7 @@ class Recipe(Section):
     model: SerializeAsAny[ModelOptions] = CnnOptions(arch="cnn")
     train: TrainSection = TrainSection()
     optim: OptimSection = OptimSection()
-    seed: Annotated[int, Field(ge=0, le=2**53)] = 0
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
     """Of initial weights, split, order, augmentation and dropout."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """CPU threads of a process; none: all cores, shared out among the processes of a machine."""

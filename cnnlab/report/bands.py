@@ -2,11 +2,11 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-Band = Literal["min-max", "sd", "ci"]
+from cnnlab.choices import Band
+
 BAND_WORDS: dict[Band, str] = {"min-max": "min to max", "sd": "mean ± SD", "ci": "95 % CI of the mean"}
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from cnnlab.report.bands import BAND_WORDS, Band, Spread, spread
+from cnnlab.choices import Band
+from cnnlab.report.bands import BAND_WORDS, Spread, spread
 from cnnlab.report.figures import by_layer, some_of
 from cnnlab.report.style import COLOURS, MARKERS, new_figure, plain_axes, shortened, shown
 from cnnlab.text import printable

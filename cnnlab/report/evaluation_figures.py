@@ -110,7 +110,7 @@ def draw_classes(path: Path, classes: Sequence[ClassRow], title: str) -> None:
 
 
 def draw_calibration(path: Path, bins: Bins, title: str) -> None:
-    """Accuracy by confidence: on the diagonal the net is as often right as it is sure; below it, too sure."""
+    """Accuracy by confidence: on the diagonal the net is as often right as it is sure; below it, overconfident."""
     count = len(bins.counts)
     width = 1 / count
     centres = (np.arange(count) + 0.5) * width

@@ -115,7 +115,7 @@ def load_best(folder: Path, epoch: int, refuse: Callable[[Mapping[str, Any]], No
             return found
     raise CheckpointError(
         "\n".join([f"the weights of the best epoch, {epoch}, are not in {printable(folder)}", *problems]),
-        hint="Start the run anew",
+        hint="Start a new run",
     )
 
 
@@ -153,7 +153,7 @@ def load_newest(folder: Path, epochs: int) -> tuple[Checkpoint, list[str]]:
             problems.append(error.message)
     raise CheckpointError(
         "\n".join([f"no whole checkpoint in {printable(folder)}:", *problems, *spare]),
-        hint="Start the run anew, or from the weights of its best epoch: --init-from RUN",
+        hint="Start a new run, or from the weights of its best epoch: --init-from RUN",
     )
 
 
@@ -230,7 +230,7 @@ def _manifest(path: Path) -> dict[str, Any]:
     own = content.pop("manifest_sha256", None)
     wrong = [key for key in _DOCUMENTS if not isinstance(document.get(key) or {}, dict)]
     if wrong:
-        raise CheckpointError(f"{printable(path)} is not what a training wrote: {wrong[0]} is no document")
+        raise CheckpointError(f"{printable(path)} is not what a training wrote: {wrong[0]} is not a document")
     if own is None and content.keys() - {"best_epoch"} == _KEYS_WITHOUT_OWN_HASH:
         return document
     try:
@@ -278,7 +278,7 @@ def _tensors(path: Path, meta: Mapping[str, Any]) -> "dict[str, np.ndarray]":
     try:
         tensors = from_bytes(content)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{printable(path)} is no safetensors file: {printable(error)}") from None
+        raise CheckpointError(f"{printable(path)} is not a safetensors file: {printable(error)}") from None
     bad = first_not_finite(tensors)
     if bad is not None:
         raise CheckpointError(f"{printable(path)} holds values that are not finite, in {printable(bad)}")

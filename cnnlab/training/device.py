@@ -6,8 +6,8 @@ import sys
 
 import torch
 
+from cnnlab.choices import Precision
 from cnnlab.errors import MachineError
-from cnnlab.recipe.schema import Precision
 from cnnlab.training.world import ALONE, World
 
 

@@ -2,18 +2,15 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from cnnlab.recipe.load import resolve
-from cnnlab.recipe.spec import Scalar, parse_spec
-from cnnlab.training.events import RunFinished
+from cnnlab.recipe.load import resolve, short_flags
+from cnnlab.recipe.spec import parse_spec
+from cnnlab.training.events import RunFinished, Tell, tell_nobody
 from cnnlab.training.loop import resume as resume_run
 from cnnlab.training.loop import train as run
-from cnnlab.training.prepare import tell_nobody
-from cnnlab.training.run import Tell
 from cnnlab.training.run_folder import find_run
-from cnnlab.training.settings import Settings
+from cnnlab.training.settings import Settings, require_alone
 
 
 def train(
@@ -28,6 +25,9 @@ def train(
     seed: int | None = None,
     precision: str | None = None,
     threads: int | None = None,
+    max_minutes: float | None = None,
+    skip_bad: bool = False,
+    allow_duplicates: bool = False,
     resume: str | None = None,
     tell: Tell = tell_nobody,
     trust_code: bool = False,
@@ -39,8 +39,9 @@ def train(
         arch: the spec (`"cnn:width=64"`); without it and without `recipe`, `cnn`.
         recipe: a shipped recipe's name or a file.
         set: `"section.key=value"` strings.
-        data, epochs, batch_size, lr, seed, precision, threads: the short flags.
-        resume: a run to go on with, instead of all of the above.
+        data, epochs, batch_size, lr, seed, precision, threads, max_minutes, skip_bad, allow_duplicates: the short
+            flags.
+        resume: a run to go on with, instead of all of the above but `threads`.
         tell: receives the events of `cnnlab.training.events`.
         settings: fields of `cnnlab.training.settings.Settings`: out, name, device, engine, gradients, …
 
@@ -50,25 +51,25 @@ def train(
     Raises:
         CnnlabError: as the command fails; `exit_code` says with which code.
     """
-    paths: dict[str, Any] = {
-        key: Path(value) if key in ("out", "data_dir") else value for key, value in settings.items()
-    }
-    chosen = Settings(**paths)
-    if chosen.init_from is not None:
-        chosen = replace(chosen, init_from=find_run(str(chosen.init_from), chosen.out))
+    flags = short_flags(
+        data=data,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        seed=seed,
+        precision=precision,
+        threads=threads,
+        max_minutes=max_minutes,
+        skip_bad=skip_bad,
+        allow_duplicates=allow_duplicates,
+    )
+    chosen, assignments = Settings.of(**settings), tuple(set)
     if resume is not None:
+        require_alone(chosen, {"--arch": arch, "--recipe": recipe, "--set": assignments, **flags})
         path = find_run(resume, chosen.out)
         return resume_run(path, chosen, tell, trust_code=trust_code, threads=threads, asked=resume)
-    named: dict[str, Scalar] = {
-        "--data": data,
-        "--epochs": epochs,
-        "--batch-size": batch_size,
-        "--lr": lr,
-        "--seed": seed,
-        "--precision": precision,
-        "--threads": threads,
-    }
+    if chosen.init_from is not None:
+        chosen = replace(chosen, init_from=find_run(str(chosen.init_from), chosen.out))
     spec = parse_spec(arch) if arch is not None else None if recipe else parse_spec("cnn")
-    flags = {flag: value for flag, value in named.items() if value is not None}
-    resolved = resolve(arch=spec, recipe=recipe, settings=set, flags=flags, trust_code=trust_code)
+    resolved = resolve(arch=spec, recipe=recipe, settings=assignments, flags=flags, trust_code=trust_code)
     return run(resolved, chosen, tell)

@@ -1,21 +1,16 @@
 """What a training tells while it runs; the command line renders these, the Python door lets them pass."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cnnlab.data import Progress
 from cnnlab.training.run_folder import EpochRow
 from cnnlab.training.schedule import FULL_SIZE, Growth
 
-
-@dataclass(frozen=True)
-class Loading:
-    """The data are being read: `done` of `total` (None: unknown) `unit`s of `task`."""
-
-    task: str
-    done: int
-    total: int | None
-    unit: str
+Loading = Progress
+"""The data are being read, or a finished net predicts."""
 
 
 @dataclass(frozen=True)
@@ -90,3 +85,10 @@ class RunFinished:
 
 
 Event = Loading | Notice | RunStarted | StepDone | EpochDone | RunFinished
+
+Tell = Callable[[Event], None]
+"""Receives every event of a training, in its own thread."""
+
+
+def tell_nobody(_: object) -> None:
+    """Receives events and shows them to nobody."""

@@ -11,9 +11,8 @@ from cnnlab.recipe.schema import Recipe
 from cnnlab.text import as_written, cut, printable
 from cnnlab.training import checkpoint
 from cnnlab.training.environment import made_with
-from cnnlab.training.events import Notice
+from cnnlab.training.events import Notice, Tell
 from cnnlab.training.prepare import Prepared
-from cnnlab.training.run import Tell
 from cnnlab.training.run_folder import RunFolder, is_number, read_json
 from cnnlab.training.saving import Midway, Progress, portable
 
@@ -103,7 +102,7 @@ def newest(folder: RunFolder, tell: Tell) -> checkpoint.Checkpoint | None:
     if not checkpoint.any_saved(folder.checkpoints):
         if rows > 1:
             raise CheckpointError(
-                f"{printable(folder.path)} has {rows} epochs and no checkpoint", hint="Start the run anew"
+                f"{printable(folder.path)} has {rows} epochs and no checkpoint", hint="Start a new run"
             )
         tell(Notice("the run had not saved an epoch yet: it starts again"))
         return None
@@ -230,7 +229,7 @@ def take_up(folder: RunFolder, prepared: Prepared, found: checkpoint.Checkpoint,
         except CheckpointError as error:
             if best_epoch != epoch or midway.steps:
                 raise
-            tell(Notice(f"{error.message}; the best is this very epoch, and is written anew"))
+            tell(Notice(f"{error.message}; the best is this very epoch, and is written again"))
     if prepared.world.first:
         checkpoint.settle(folder.checkpoints, found, best)
     if best is not None or not best_epoch:

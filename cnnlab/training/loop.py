@@ -9,12 +9,12 @@ from cnnlab.data import DataSet
 from cnnlab.errors import CheckpointError
 from cnnlab.files import remove_temporaries
 from cnnlab.models.registry import is_user_file, shown_name
-from cnnlab.recipe.load import digest, dump, from_file
+from cnnlab.recipe.load import digest, dump, from_file, short_flags
 from cnnlab.recipe.schema import Recipe
 from cnnlab.text import printable
 from cnnlab.training import checkpoint
 from cnnlab.training.environment import describe
-from cnnlab.training.events import Notice, RunFinished
+from cnnlab.training.events import Notice, RunFinished, Tell, tell_nobody
 from cnnlab.training.going_on import (
     environment_of,
     newest,
@@ -26,9 +26,9 @@ from cnnlab.training.going_on import (
     tell_differences,
 )
 from cnnlab.training.lock import only_process
-from cnnlab.training.prepare import Prepared, load_data, prepare, tell_nobody
+from cnnlab.training.prepare import Prepared, load_data, prepare
 from cnnlab.training.processes import joined
-from cnnlab.training.run import Run, Tell
+from cnnlab.training.run import Run
 from cnnlab.training.run_folder import RunFolder, as_json, create
 from cnnlab.training.saving import Progress
 from cnnlab.training.settings import Settings
@@ -152,8 +152,7 @@ def _go_on(
     if folder.result.is_file():
         return _finished_already(folder, tell)
     environment = environment_of(folder)
-    recipe = from_file(folder.recipe, trust_code=trust_code)
-    recipe = recipe if threads is None else recipe.model_copy(update={"threads": threads})
+    recipe = from_file(folder.recipe, flags=short_flags(threads=threads), trust_code=trust_code)
     settings = replace(
         settings,
         engine=environment.get("engine", "torch"),
@@ -197,7 +196,7 @@ def _take_up_in_turn(folder: RunFolder, prepared: Prepared, found: checkpoint.Ch
 
 
 def _finished_already(folder: RunFolder, tell: Tell) -> RunFinished:
-    tell(Notice(f"{printable(folder.path)} is finished already: nothing to do"))
+    tell(Notice(f"{printable(folder.path)} has already finished: nothing to do"))
     finished = RunFinished(folder.path, result_of(folder), tuple(folder.rows()), None)
     tell(finished)
     return finished
@@ -229,7 +228,7 @@ def _start_from(prepared: Prepared, run: Path, sha256: str | None, tell: Tell) -
     if sha256 not in (None, found.meta["sha256"]):
         raise CheckpointError(
             f"the weights of {printable(run)}, from which this run starts, have changed since it was begun",
-            hint="Start the run anew: --init-from RUN",
+            hint="Start a new run: --init-from RUN",
         )
     prepared.engine.load_weights(found.tensors)
     if shares_images(prepared, found.meta):

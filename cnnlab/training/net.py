@@ -45,7 +45,7 @@ def build_net(recipe: Recipe, input_shape: tuple[int, int, int], classes: int) -
         ) from error
     if not isinstance(outputs, torch.Tensor) or not outputs.requires_grad:
         raise UsageError(
-            f"the outputs of {printable(recipe.model.arch)} are no tensor that depends on its parameters: "
+            f"the outputs of {printable(recipe.model.arch)} are not a tensor that depends on its parameters: "
             "there is nothing to train"
         )
     require_outputs(tuple(outputs.shape[1:]), classes, "the data have")
@@ -87,14 +87,14 @@ def _require_savable(net: Any, recipe: Recipe) -> None:
     for name, value in net.state_dict().items():
         if not isinstance(value, torch.Tensor):
             raise UsageError(
-                f"{printable(recipe.model.arch)} has {printable(name)} in its state, which is no tensor: "
+                f"{printable(recipe.model.arch)} has {printable(name)} in its state, which is not a tensor: "
                 "a run could not save it",
                 hint="Leave get_extra_state out, or register_buffer a tensor",
             )
         if not bool(value.isfinite().all()):
             raise UsageError(
                 f"{printable(name)} of {printable(recipe.model.arch)} is not finite before the first step",
-                hint="A mask with -inf is no weight: register_buffer(name, mask, persistent=False)",
+                hint="A mask with -inf is not a weight: register_buffer(name, mask, persistent=False)",
             )
 
 

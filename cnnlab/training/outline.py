@@ -15,8 +15,9 @@ from cnnlab.recipe.schema import Recipe
 from cnnlab.text import printable
 from cnnlab.training import device as devices
 from cnnlab.training.engines.parameter_groups import up_to
+from cnnlab.training.events import Tell, tell_nobody
 from cnnlab.training.net import build_net, require_outputs
-from cnnlab.training.prepare import divide, load_data, resolve_for, tell_nobody
+from cnnlab.training.prepare import divide, load_data, resolve_for
 from cnnlab.training.schedule import Growth
 from cnnlab.training.settings import Settings
 
@@ -75,7 +76,7 @@ def outline(
     *,
     input_shape: tuple[int, int, int] | None = None,
     classes: int | None = None,
-    tell: Any = tell_nobody,
+    tell: Tell = tell_nobody,
 ) -> Outline:
     """Count a net over `input_shape` (channels, height, width), or over the recipe's own data.
 
@@ -88,7 +89,7 @@ def outline(
     """
     images, of_data, asked = None, False, classes is not None
     if input_shape is None and isinstance(recipe.model, SeqOptions) and recipe.model.input is not None:
-        input_shape = parse_shape(recipe.model.input)
+        input_shape = parse_shape(recipe.model.input, "model.input")
     elif input_shape is None and asked:
         raise UsageError(
             "--classes goes with --input: data have classes of their own",
@@ -134,7 +135,7 @@ def _wait(device: torch.device) -> None:
         getattr(torch, device.type).synchronize()
 
 
-def parse_shape(text: str) -> tuple[int, int, int]:
+def parse_shape(text: str, where: str = "--input") -> tuple[int, int, int]:
     """(channels, height, width) of `CxHxW`.
 
     Raises:
@@ -142,10 +143,10 @@ def parse_shape(text: str) -> tuple[int, int, int]:
     """
     parts = text.lower().split("x")
     if len(parts) != 3 or not all(part.isascii() and part.isdigit() and int(part[:9]) >= 1 for part in parts):
-        raise UsageError(f"--input: expected CxHxW, such as 3x224x224; received {printable(text)!r}")
+        raise UsageError(f"{where}: expected CxHxW, such as 3x224x224; received {printable(text)!r}")
     channels, height, width = (int(part[:9]) for part in parts)
     if channels > 4096 or max(height, width) > 65_536:
-        raise UsageError(f"--input: {printable(text)} is larger than any image: at most 4096x65536x65536")
+        raise UsageError(f"{where}: {printable(text)} is larger than any image: at most 4096x65536x65536")
     return channels, height, width
 
 

@@ -10,8 +10,8 @@ from cnnlab.errors import NumericError
 from cnnlab.recipe.schema import AugmentSection, Recipe
 from cnnlab.training import metrics
 from cnnlab.training.engines.base import Batch, LayerGradient, StepKey
-from cnnlab.training.events import Notice
-from cnnlab.training.prepare import Prepared, load_data, prepare, tell_nobody
+from cnnlab.training.events import Notice, Tell, tell_nobody
+from cnnlab.training.prepare import Prepared, load_data, prepare
 from cnnlab.training.schedule import TRIANGLE_START
 from cnnlab.training.settings import Settings
 
@@ -71,7 +71,7 @@ class Preflight:
         )
 
 
-def preflight(recipe: Recipe, settings: Settings, tell: Any = tell_nobody) -> Preflight:
+def preflight(recipe: Recipe, settings: Settings, tell: Tell = tell_nobody) -> Preflight:
     """Check the first loss, the layers and the ability to learn 20 images by heart; nothing is written."""
     plain = recipe.data.model_copy(update={"augment": AugmentSection()})
     train = recipe.train.model_copy(update={"ema": 0.0, "label_smoothing": 0.0})

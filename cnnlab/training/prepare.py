@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnlab.data import Augmentation, DataSet, Part, Progress, load, sample, split
+from cnnlab.choices import EngineName
+from cnnlab.data import Augmentation, DataSet, Part, load, sample, split
 from cnnlab.errors import RecipeError, UsageError
 from cnnlab.recipe.schema import Recipe
 from cnnlab.text import typed
 from cnnlab.training.engines.base import Engine
-from cnnlab.training.events import Event, Loading, Notice
+from cnnlab.training.events import Notice, Tell
 from cnnlab.training.net import build_net, doubts, require_several_values
 from cnnlab.training.schedule import Growth
-from cnnlab.training.settings import EngineName, Settings
+from cnnlab.training.settings import Settings
 from cnnlab.training.tensorboard import require_tensorboard
 from cnnlab.training.world import ALONE, World
 
@@ -86,11 +87,8 @@ def real_command(data: DataSet, command: Sequence[str]) -> str | None:
     return typed([*kept, "--data", data.requested])
 
 
-def load_data(recipe: Recipe, settings: Settings, tell: Any) -> DataSet:
+def load_data(recipe: Recipe, settings: Settings, tell: Tell) -> DataSet:
     """Load what the recipe names, or CIFAR-10 or its stand-in where it names nothing."""
-
-    def on_progress(progress: Progress) -> None:
-        tell(Loading(progress.task, progress.done, progress.total, progress.unit))
 
     section = recipe.data
     data = load(
@@ -100,7 +98,7 @@ def load_data(recipe: Recipe, settings: Settings, tell: Any) -> DataSet:
         offline=settings.offline,
         skip_bad=section.skip_bad,
         allow_duplicates=section.allow_duplicates,
-        on_progress=on_progress,
+        on_progress=tell,
     )
     for notice in data.notices:
         tell(Notice(notice))
@@ -245,7 +243,3 @@ def _absolute(name: str) -> str:
     """A data set's name as it is, a path made absolute, so that the saved recipe works from any folder."""
     path = Path(name)
     return str(path.resolve()) if path.exists() else name
-
-
-def tell_nobody(_: Event) -> None:
-    """Receives events and shows them to nobody."""

@@ -3,7 +3,7 @@
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, SupportsFloat
 
@@ -11,14 +11,14 @@ import numpy as np
 
 from cnnlab.data import Part
 from cnnlab.errors import NumericError, Stopped
-from cnnlab.models.registry import is_user_file
+from cnnlab.models.registry import is_user_file, shown_name
 from cnnlab.text import printable
 from cnnlab.training import metrics
 from cnnlab.training.batches import Batches
 from cnnlab.training.checkpoint import first_not_finite
 from cnnlab.training.engines.base import Batch, StepKey
 from cnnlab.training.engines.diagnosis import not_finite
-from cnnlab.training.events import EpochDone, Event, Notice, RunFinished, StepDone
+from cnnlab.training.events import EpochDone, Event, Notice, RunFinished, StepDone, Tell
 from cnnlab.training.gradients import GradientLog
 from cnnlab.training.prepare import Prepared
 from cnnlab.training.processes import resume_command
@@ -30,7 +30,6 @@ from cnnlab.training.summary import result, started
 from cnnlab.training.tensorboard import TensorBoard
 from cnnlab.training.world import ProcessLost
 
-Tell = Callable[[Event], None]
 """Receives every event. It may raise `Stopped` at StepDone or EpochDone: the run then saves where it is, and ends."""
 SAVE_SECONDS = 600.0
 """A longer epoch is also saved midway, this often."""
@@ -329,4 +328,5 @@ class Run:
     def _title(self) -> str:
         data = self.prepared.data
         stand_in = f" (standing in for {data.requested})" if data.fallback else ""
-        return f"{self.prepared.recipe.model.arch} on {data.name}{stand_in}, seed {self.prepared.recipe.seed}"
+        recipe = self.prepared.recipe
+        return f"{printable(shown_name(recipe.model.arch))} on {data.name}{stand_in}, seed {recipe.seed}"

@@ -202,6 +202,20 @@ def safe_name(text: str) -> str:
     return f"_{name}" if name.partition(".")[0].lower() in _WINDOWS_RESERVED else name or "unnamed"
 
 
+def require_name(name: str) -> None:
+    """Refuse a folder's name that not every system has, or that is a word of cnnlab's.
+
+    Raises:
+        UsageError: with a name that could be used.
+    """
+    if safe_name(name) != name:
+        raise UsageError(
+            f"--name {printable(name)!r} cannot be a folder's name on every system", hint=f"Use {safe_name(name)}"
+        )
+    if name == LAST:
+        raise UsageError(f"--name {LAST}: that word means the newest run", hint="Choose another --name")
+
+
 def create(
     out: Path, name: str | None, files: Mapping[str, bytes | str], *, arch: str, data: str, seed: int
 ) -> RunFolder:
@@ -211,12 +225,8 @@ def create(
         UsageError: `name` is taken or no file name.
         MachineError: it cannot be made there.
     """
-    if name is not None and safe_name(name) != name:
-        raise UsageError(
-            f"--name {printable(name)!r} cannot be a folder's name on every system", hint=f"Use {safe_name(name)}"
-        )
-    if name == LAST:
-        raise UsageError(f"--name {LAST}: that word means the newest run", hint="Choose another --name")
+    if name is not None:
+        require_name(name)
     stem = name or f"{time.strftime('%Y%m%d-%H%M%S')}-{safe_name(arch)}-{safe_name(data)}-s{seed}"
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -310,7 +320,7 @@ def find_run(text: str, out: Path = Path("runs")) -> Path:
         if is_folder(folder):
             inner = [run.path for run in list_runs(folder / "runs")]
             hint = f"It is a comparison's; its runs: {_first(inner)}" if inner else None
-            raise UsageError(f"{printable(folder)} is no run folder: it has no recipe.yaml", hint=hint)
+            raise UsageError(f"{printable(folder)} is not a run folder: it has no recipe.yaml", hint=hint)
     raise UsageError(f"no run {printable(text)!r} in {printable(out)}", hint=_other_runs(text, names, out))
 
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from cnnlab.models.registry import shown_name
+from cnnlab.text import printable
 from cnnlab.training.events import RunStarted
 from cnnlab.training.prepare import Prepared
 from cnnlab.training.saving import Progress
@@ -15,7 +17,7 @@ def started(prepared: Prepared, run: Path, progress: Progress) -> RunStarted:
     parts = {"train": prepared.train, "val": prepared.val, "test": data.test}
     return RunStarted(
         run=run,
-        arch=prepared.recipe.model.arch,
+        arch=printable(shown_name(prepared.recipe.model.arch)),
         data=data.name,
         data_requested=data.requested,
         fallback=data.fallback,
@@ -47,7 +49,7 @@ def result(
     training_seconds = sum(images / r.images_per_s for r in rows)
     return {
         "run": str(run),
-        "arch": prepared.recipe.model.arch,
+        "arch": printable(shown_name(prepared.recipe.model.arch)),
         "data": prepared.data.name,
         "data_requested": prepared.data.requested,
         "fallback": prepared.data.fallback,

@@ -179,7 +179,7 @@ def test_export_writes_one_file_and_says_that_it_was_checked(cli: Cli) -> None:
         (["last", "empty"], 3, "no pictures"),
         (["last", "a.png", "--split", "val"], 2, "--split"),
         (["--tta"], 2, "--tta"),
-        (["empty"], 2, "no run folder"),
+        (["empty"], 2, "is not a run folder"),
     ],
 )
 def test_bad_input(cli: Cli, run: Path, picture: Path, arguments: list[str], code: int, text: str) -> None:

@@ -82,7 +82,7 @@ def test_quiet_says_nothing(cli):
 def test_without_network_digits_stand_in_loudly(cli):
     ended = cli("train", "--arch", "mlp:depth=1,width=16", "--epochs", "1", "--offline")
     assert ended.code == 0
-    assert ended.out.startswith("cifar10 could not be had")
+    assert ended.out.startswith("cifar10 could not be found or downloaded")
     assert "--data cifar10" in " ".join(ended.out.split())
     run = next(Path("runs").iterdir())
     result = json.loads((run / "result.json").read_text())
@@ -117,7 +117,7 @@ def test_named_data_are_never_swapped(cli, monkeypatch):
         (("--name", "a/b"), 2, "--name"),
         (("--out", "file/below"), 4, "a part of the path is a file"),
         (("--resume", "nosuch"), 2, "no run"),
-        (("--resume", "last", "--epochs", "3"), 2, "--resume goes on with the run's own recipe"),
+        (("--resume", "last", "--epochs", "3"), 2, "--epochs does not go with --resume"),
         (("--log", "wandb"), 2, "expected tensorboard"),
         (("--dry-run", "--input", "3x32"), 2, "expected CxHxW"),
         (("--dry-run", "--input", "1x3x3"), 2, "at least 4x4"),
@@ -244,16 +244,6 @@ def test_a_failed_check_is_one_json_document_with_the_checks_and_the_error(cli):
     assert dead.err == ""
 
 
-@pytest.mark.parametrize(
-    "flag", ["--dry-run", "--check", "--print-recipe", "--gradients", "--engine=numpy", "--name=other", "--init-from=x"]
-)
-def test_resume_refuses_what_it_would_not_do(cli, flag):
-    cli("train", *SMALL, "--name", "mine")
-    ended = cli("train", "--resume", "mine", flag)
-    assert ended.code == 2
-    assert f"{flag.partition('=')[0]} does not go with --resume" in ended.err
-
-
 NETS_OF_A_USERS_OWN = """
 import torch
 class Bare(torch.nn.Module): pass
@@ -310,15 +300,15 @@ class Empty(torch.nn.Flatten):
         *((name, how, message) for how in ("--dry-run", "--no-test") for name, message in (
             ("Bare", "cannot be made: TypeError"),
             ("Ended", "cannot be made: SystemExit: bye"),
-            ("Same", "are no tensor that depends on its parameters"),
-            ("Idle", "are no tensor that depends on its parameters"),
+            ("Same", "are not a tensor that depends on its parameters"),
+            ("Idle", "are not a tensor that depends on its parameters"),
             ("Other", "gives (7,) outputs for a picture; the data have 10 classes"),
             ("Empty", "has no parameters to train"),
         )),
         ("Unfit", "--dry-run", "does not take an input of 1x8x8"),
         ("Ending", "--dry-run", "does not take an input of 1x8x8"),
         ("Ending", "--no-test", "fails on images of 1x8x8: SystemExit"),
-        ("Counting", "--no-test", "has _extra_state in its state, which is no tensor"),
+        ("Counting", "--no-test", "has _extra_state in its state, which is not a tensor"),
         ("Masked", "--no-test", "mask of net.py:Masked is not finite before the first step"),
         ("Listed", "--no-test", "does not know of the weights in blocks: they would be neither trained nor saved"),
         ("Loose", "--dry-run", "does not know of the weights in fc.scale"),
@@ -362,6 +352,9 @@ def test_a_mask_that_is_not_saved_may_be_infinite(cli):
     ("flags", "told"),
     [
         (("--check", "--dry-run"), "--dry-run and --check do not go together"),
+        (("--resume", "last", "--dry-run"), "--resume and --dry-run do not go together"),
+        (("--resume", "last", "--check"), "--resume and --check do not go together"),
+        (("--resume", "last", "--print-recipe"), "--resume and --print-recipe do not go together"),
         (("--dry-run", "--print-recipe"), "--print-recipe and --dry-run do not go together"),
         (("--check", "--init-from", "last"), "--check looks at new weights"),
     ],
@@ -432,7 +425,7 @@ def test_resume_of_a_finished_run_says_so(cli):
     ended = cli("train", "--resume", "last", "--json")
     assert ended.code == 0
     assert ended.json["run"] == run
-    assert "finished already" in cli("train", "--resume", "mine").out
+    assert "has already finished" in cli("train", "--resume", "mine").out
 
 
 def test_a_recipe_and_a_run_that_name_a_python_file_need_trust(cli):

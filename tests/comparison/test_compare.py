@@ -322,7 +322,7 @@ def test_what_ended_before_its_plan_was_kept_goes_on(own_world, monkeypatch):
 
 def test_folders_that_are_no_comparison_are_left_alone(own_world, digits_run):
     shutil.copytree(digits_run, "runs/taken")
-    with pytest.raises(UsageError, match="exists already and is no comparison"):
+    with pytest.raises(UsageError, match="already exists and is not a comparison"):
         compared(name="taken")
     with pytest.raises(UsageError, match="cannot be a folder's name on every system"):
         compared(name="a/b")

@@ -191,7 +191,7 @@ def test_of_equals_none_comes_first(make_comparison, tmp_path: Path) -> None:
 def test_stand_in_data_come_before_the_first_sentence(make_comparison, tmp_path: Path) -> None:
     changes = {"fallback": True, "data_requested": "cifar10", "real_command": "cnnlab compare a b --data cifar10"}
     text = Reader(render_page(make_comparison(tmp_path, **changes))).text
-    assert text.startswith("Stand-in data. cifar10 could not be had: everything below was measured on digits instead.")
+    assert text.startswith("Stand-in data. cifar10 could not be found or downloaded: everything below was measured on")
     assert "cnnlab compare a b --data cifar10" in text
     assert "Stand-in" not in Reader(render_page(make_comparison(tmp_path))).text
 

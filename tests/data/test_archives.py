@@ -185,7 +185,7 @@ def test_a_broken_picture_in_an_archive(picture_folder, tmp_path):
         load(str(file))
     data = load(str(file), skip_bad=True)
     assert len(data.train) == 6
-    assert data.notices == ("skipped, since unreadable: 1 picture (train/b/0001.png)",)
+    assert data.notices == ("skipped as unreadable: 1 picture (train/b/0001.png)",)
 
 
 def test_an_archive_without_pictures(tmp_path):

@@ -75,7 +75,7 @@ def test_clutter_is_passed_over_and_strangers_are_named(picture_folder):
     assert len(data.train) == 4
     assert data.notices == (
         "not used, since parts are named train, val and test: validation",
-        "left out, since no picture of a class: 3 files (train/a/notes.txt, train/a/png, train/loose.png)",
+        "ignored (not pictures in a class folder): 3 files (train/a/notes.txt, train/a/png, train/loose.png)",
     )
     assert load(str(root)).notices == data.notices
 
@@ -175,7 +175,7 @@ def test_broken_pictures_are_all_listed(picture_folder, monkeypatch):
     assert "--skip-bad" in caught.value.hint
     data = load(str(root), skip_bad=True)
     assert len(data.train) == 14
-    assert data.notices == ("skipped, since unreadable: 2 pictures (train/b/0001.png, train/b/0003.png)",)
+    assert data.notices == ("skipped as unreadable: 2 pictures (train/b/0001.png, train/b/0003.png)",)
     assert [name for name, _ in data.skipped] == ["train/b/0001.png", "train/b/0003.png"]
     assert "is empty" in data.skipped[1][1]
     assert load(str(root), skip_bad=True).skipped == data.skipped  # from the cache

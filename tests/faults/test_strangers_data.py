@@ -162,7 +162,7 @@ def test_all_broken_pictures_are_listed_and_skip_bad_records_them(cli, own_world
     assert "--skip-bad" in told
     ended = cli(*TRAIN, "--data", folder, "--skip-bad", "--name", "x", "--set", "data.val_fraction=0.2")
     assert ended.code == 0, ended.err
-    assert "skipped, since unreadable: 8 pictures (train/b/0.png" in ended.out.replace("\n", " ")
+    assert "skipped as unreadable: 8 pictures (train/b/0.png" in ended.out.replace("\n", " ")
     skipped = json.loads(Path("runs/x/environment.json").read_text("utf-8"))["data"]["skipped"]
     assert [row["image"] for row in skipped] == [f"train/b/{index}.png" for index in range(8)]
     assert all(row["problem"] for row in skipped)

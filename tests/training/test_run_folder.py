@@ -78,7 +78,7 @@ def test_of_many_runs_an_error_names_the_newest():
 def test_of_a_comparisons_folder_its_runs_are_named(text):
     for name in ("mlp-s0", "cnn-s0"):
         create(Path("runs/hw/runs"), name, {"recipe.yaml": ""}, arch="mlp", data="digits", seed=0)
-    with pytest.raises(UsageError, match="runs/hw is no run folder") as caught:
+    with pytest.raises(UsageError, match="runs/hw is not a run folder") as caught:
         find_run(text)
     assert caught.value.hint == "It is a comparison's; its runs: runs/hw/runs/mlp-s0, runs/hw/runs/cnn-s0"
 

@@ -111,8 +111,8 @@ class CompareView:
         if event.fallback:
             self.output.say(
                 Text(
-                    f"{event.data_requested} could not be had: comparing on the built-in {event.data} instead. "
-                    f"The real thing, with network: {event.real_command}",
+                    f"{event.data_requested} could not be found or downloaded: comparing on the built-in {event.data} "
+                    f"instead. The real thing, with network: {event.real_command}",
                     style="bold yellow",
                 )
             )
@@ -151,7 +151,7 @@ class CompareView:
 
     def _reused(self, event: RunReused) -> None:
         self._keep(event.contestant, event.result)
-        self._line(f"{self._which(event)} is finished already: {printable(event.folder)}")
+        self._line(f"{self._which(event)} has already finished: {printable(event.folder)}")
         self._draw(event, 1.0, "finished already", None, over=True)
 
     def _step(self, event: RunStep) -> None:

@@ -105,11 +105,11 @@ def _figures(result: "Evaluation") -> Table:
 
 
 def _sureness(result: "Evaluation") -> str:
-    """Whether the net is too sure or not sure enough, on the whole."""
+    """Whether the net is overconfident or underconfident, on the whole."""
     difference = float(result.confidence.mean()) - result.top1
     if abs(difference) < 0.005:
         return "about as often right as sure"
-    return "too sure" if difference > 0 else "not sure enough"
+    return "overconfident" if difference > 0 else "underconfident"
 
 
 def _classes(classes: "Sequence[ClassFigures]") -> Table:

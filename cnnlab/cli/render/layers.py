@@ -5,7 +5,7 @@ from rich.text import Text
 
 from cnnlab.cli.render.console import Output
 from cnnlab.cli.render.train import duration
-from cnnlab.text import printable
+from cnnlab.text import counted, printable
 from cnnlab.training.outline import Outline
 
 
@@ -57,12 +57,15 @@ def render_outline(output: Output, outline: Outline) -> None:
     )
     if not output.verbose and len(shown) < len(totals.layers):
         output.say(
-            Text(f"{len(totals.layers) - len(shown)} layers without kernel or product not shown: -v", style="dim")
+            Text(
+                f"{counted(len(totals.layers) - len(shown), 'layer')} without kernel or product not shown: -v",
+                style="dim",
+            )
         )
     if outline.minutes is not None:
         output.say(
             Text(
-                f"expected: about {duration(60 * outline.minutes)} for {outline.epochs} epochs of "
+                f"expected: about {duration(60 * outline.minutes)} for {counted(outline.epochs, 'epoch')} of "
                 f"{outline.train_images:,} images, at {outline.images_per_s:,.0f} images/s on this machine"
             )
         )

@@ -91,8 +91,8 @@ class TrainView:
         if event.fallback:
             self.output.say(
                 Text(
-                    f"{event.data_requested} could not be had: training on the built-in {event.data} instead. "
-                    f"The real thing, with network: {event.real_command}",
+                    f"{event.data_requested} could not be found or downloaded: training on the built-in {event.data} "
+                    f"instead. The real thing, with network: {event.real_command}",
                     style="bold yellow",
                 )
             )

@@ -42,7 +42,7 @@ def printed(out: Output) -> str:
 
 
 def story(names: tuple[str, ...] = ("mlp", "cnn"), *, fallback: bool = False) -> list[object]:
-    """Two nets on one seed: the first is finished already, the second goes on after its first of two epochs."""
+    """Two nets on one seed: the first has already finished, the second goes on after its first of two epochs."""
     planned = tuple(events.Planned(name, 12_345, 1_234_567, 3, "width=99", 0.0123) for name in names)
     started = events.CompareStarted(
         folder=Path("runs/x"), data="digits", data_requested="cifar10" if fallback else "digits", fallback=fallback,
@@ -81,7 +81,7 @@ def test_plain_lines_tell_every_run_and_epoch_and_the_time_left() -> None:
     assert "note: read me first" in lines
     assert "2 nets, 1 seed  2 runs of at most 2 epochs, 1 finished already; torch on cpu" in lines
     assert "  mlp  12,345 parameters, 1.2 M multiply-adds  (width=99, +1.23 % from the first)" in lines
-    assert "run 1/2  mlp s0 is finished already: runs/old" in text.replace("\\", "/")
+    assert "run 1/2  mlp s0 has already finished: runs/old" in text.replace("\\", "/")
     assert "run 2/2  cnn s0 begins, going on after epoch 1" in lines
     assert "run 2/2  cnn s0  epoch   2/2  train 0.5000  val 0.7500 81.25 %  0:00 left *" in lines
     assert "run 2/2  cnn s0 done: test 87.50 %, 1:01; ended early: patience" in lines
@@ -90,7 +90,7 @@ def test_plain_lines_tell_every_run_and_epoch_and_the_time_left() -> None:
 
 def test_stand_in_data_are_declared_in_the_first_line() -> None:
     first = tell(output(), story(fallback=True)).splitlines()[0]
-    assert first.startswith("cifar10 could not be had: comparing on the built-in digits instead.")
+    assert first.startswith("cifar10 could not be found or downloaded: comparing on the built-in digits instead.")
 
 
 def test_a_terminal_shows_both_bars_the_standings_and_the_time_left() -> None:
