@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from markupsafe import Markup
 
-from cnnlab.comparison import numbers
+from cnnlab import numbers
 from cnnlab.comparison.page_images import matrices, only_right
 from cnnlab.comparison.pairs import PairTest
 from cnnlab.comparison.pictures import figures, on_data, svg

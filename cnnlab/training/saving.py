@@ -99,8 +99,11 @@ class Saver:
         state = self.engine.training_state()
         bad = checkpoint.first_not_finite(state)
         if bad is not None:
-            where = f"epoch {progress.epoch + bool(progress.midway.steps)}, step {progress.midway.steps or 'the last'}"
-            raise NumericError(f"the update of {where}, made {bad} not finite", hint=LOWER_LR)
+            steps = progress.midway.steps
+            where = (
+                f"step {steps} of epoch {progress.epoch + 1}" if steps else f"the last step of epoch {progress.epoch}"
+            )
+            raise NumericError(f"the update of {where} made {bad} not finite", hint=LOWER_LR)
         return state
 
 

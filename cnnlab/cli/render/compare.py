@@ -1,21 +1,18 @@
 """What `cnnlab compare` shows while it goes on: the contestants, how far each run is, the time left."""
 
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.live import Live
-from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from cnnlab.cli.render.comparison import mark, render_comparison, short
+from cnnlab import numbers
+from cnnlab.cli.render.comparison import mark, short
 from cnnlab.cli.render.console import Output
+from cnnlab.cli.render.live import LiveView, images_in_words
 from cnnlab.cli.render.train import duration, loss, percent
-from cnnlab.comparison import numbers
 from cnnlab.comparison.events import (
     CompareFinished,
     CompareStarted,
@@ -29,9 +26,6 @@ from cnnlab.comparison.events import (
 from cnnlab.text import counted, printable
 from cnnlab.training.events import Loading, Notice
 
-__all__ = ["CompareView", "render_comparison"]
-_REFRESH_SECONDS = 0.25
-
 
 @dataclass
 class _Standing:
@@ -43,43 +37,20 @@ class _Standing:
     tests: list[float] = field(default_factory=list)
 
 
-class CompareView:
-    """Shows events as they come: live on a terminal, plain lines elsewhere."""
+class CompareView(LiveView):
+    """How far each contestant is, with the time left."""
 
     def __init__(self, output: Output) -> None:
-        self.output = output
+        super().__init__(output)
         self.folder: Path | None = None
         self.started: CompareStarted | None = None
         self.standings: dict[str, _Standing] = {}
-        self.notices: list[str] = []
-        self.live: Live | None = None
-        self.shown = 0.0
-        self.bars = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=None), TextColumn("{task.fields[note]}"), expand=True
-        )
-        self.task = self.bars.add_task("", total=1.0, note="")
         self.whole: Any = None
-
-    def __enter__(self) -> "CompareView":
-        self._diverted = self.output.divert()
-        self._diverted.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop_live()
-        self._diverted.__exit__(kind, error, trace)
-
-    @property
-    def animated(self) -> bool:
-        """Whether there is a terminal that can redraw."""
-        return self.output.talk.is_terminal and not self.output.talk.is_dumb_terminal and not self.output.quiet
 
     def show(self, event: Any) -> None:
         """Show one event; those of a training, which are told beside the comparison's own, are left out."""
         shown: dict[type, Any] = {
-            Loading: self._loading,
+            Loading: self.loading,
             Notice: self._notice,
             CompareStarted: self._compare_started,
             RunBegan: self._began,
@@ -92,12 +63,6 @@ class CompareView:
         if type(event) in shown:
             shown[type(event)](event)
 
-    def _loading(self, event: Loading) -> None:
-        share = f"{event.done:,}/{event.total:,}" if event.total else f"{event.done:,}"
-        total = None if event.total is None else 1.0
-        done = event.done / event.total if event.total else 0.0
-        self._bar(printable(event.task), done, f"{share} {event.unit}", total=total)
-
     def _notice(self, event: Notice) -> None:
         if self.started is None:
             self.notices.append(event.text)
@@ -105,33 +70,21 @@ class CompareView:
             self.output.note(event.text)
 
     def _compare_started(self, event: CompareStarted) -> None:
-        self._stop_live()
+        self.begin(event, "comparing")
         self.started, self.folder = event, event.folder
         self.standings = {planned.name: _Standing() for planned in event.contestants}
-        if event.fallback:
-            self.output.say(
-                Text(
-                    f"{event.data_requested} could not be found or downloaded: comparing on the built-in {event.data} "
-                    f"instead. The real thing, with network: {event.real_command}",
-                    style="bold yellow",
-                )
-            )
-        for notice in self.notices:
-            self.output.note(notice)
-        height, width, channels = event.image_shape
-        images = ", ".join(f"{count:,} {part}" for part, count in event.images.items() if count)
         self.output.say(
             Text.assemble(
                 (f"{counted(len(event.contestants), 'net')}, {counted(len(event.seeds), 'seed')}", "bold"),
                 f"  {counted(event.runs, 'run')} of at most {counted(event.epochs, 'epoch')}"
-                + (f", {event.finished} finished already" if event.finished else "")
+                + (f", {event.finished} already finished" if event.finished else "")
                 + f"; {event.engine} on {event.device}\n",
-                f"{printable(event.data)}: {images} images of {channels}x{height}x{width}, {event.classes} classes\n",
+                f"{images_in_words(event)}\n",
                 printable(event.folder),
             )
         )
         if self.animated:
-            self.whole = self.bars.add_task("all runs", total=float(event.runs), note="")
+            self.whole = self.bar.add_task("all runs", total=float(event.runs), note="")
         else:
             self._plain_contestants(event)
 
@@ -152,12 +105,11 @@ class CompareView:
     def _reused(self, event: RunReused) -> None:
         self._keep(event.contestant, event.result)
         self._line(f"{self._which(event)} has already finished: {printable(event.folder)}")
-        self._draw(event, 1.0, "finished already", None, over=True)
+        self._draw(event, 1.0, "already finished", None, over=True)
 
     def _step(self, event: RunStep) -> None:
         note = f"epoch {event.epoch}/{event.epochs}  {event.images_per_s:,.0f} images/s"
-        if time.monotonic() - self.shown >= _REFRESH_SECONDS:  # drawing must not cost training time
-            self._draw(event, event.share, note, event.seconds_left)
+        self._draw(event, event.share, note, event.seconds_left, at_once=False)
 
     def _epoch(self, event: RunEpoch) -> None:
         row = event.row
@@ -179,7 +131,7 @@ class CompareView:
         self._draw(event, 1.0, "", event.seconds_left, over=True)
 
     def _finished(self, event: CompareFinished) -> None:
-        self._stop_live()
+        self.stop()
 
     def _keep(self, contestant: str, result: dict[str, Any]) -> None:
         standing = self.standings[contestant]
@@ -200,26 +152,20 @@ class CompareView:
         if not self.animated and not self.output.quiet:
             self.output.talk.print(Text(text), soft_wrap=True)
 
-    def _draw(self, event: Any, share: float, note: str, left: float | None, *, over: bool = False) -> None:
+    def _draw(
+        self, event: Any, share: float, note: str, left: float | None, *, over: bool = False, at_once: bool = True
+    ) -> None:
         """The bars of the present run and of all, below the standings; `over`: the run counts as done already."""
         if not self.animated or self.started is None:
             return
-        self.bars.update(self.whole, completed=event.number - 1 + (1.0 if over else share), note=self._left(left))
+        self.bar.update(self.whole, completed=event.number - 1 + (1.0 if over else share), note=self._left(left))
         name = f"run {event.number}/{self.started.runs} {short(event.contestant, 24)} s{event.seed}"
-        self._bar(name, share, note)
+        self.bar.update(self.task, description=name, total=1.0, completed=share, note=note)
+        self.draw(at_once=at_once)
 
-    def _bar(self, description: str, done: float, note: str, total: float | None = 1.0) -> None:
-        if not self.animated:
-            return
-        if self.live is None:
-            self.live = Live(console=self.output.talk, auto_refresh=False, transient=True)
-            self.live.start()
-        self.bars.update(self.task, description=description, total=total, completed=done, note=note)
-        self.shown = time.monotonic()
-        self.live.update(self._picture(), refresh=True)
-
-    def _picture(self) -> RenderableType:
-        return self.bars if self.started is None else Group(self._table(), self.bars)
+    def picture(self) -> RenderableType:
+        """The standings, once there are any, and the bars."""
+        return self.bar if self.started is None else Group(self._table(), self.bar)
 
     def _table(self) -> Table:
         """The contestants, each with its runs done, the epoch it is in, its latest validation and its test accuracy."""
@@ -242,8 +188,3 @@ class CompareView:
                 "" if tested is None else percent(tested),
             )
         return table
-
-    def _stop_live(self) -> None:
-        if self.live is not None:
-            self.live.stop()
-            self.live = None

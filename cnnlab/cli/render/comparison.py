@@ -7,9 +7,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from cnnlab import numbers
 from cnnlab.cli.render.console import Output
 from cnnlab.cli.render.curves import LETTERS, Curves, needs_letters
-from cnnlab.comparison import numbers
 from cnnlab.comparison.result import Comparison
 from cnnlab.comparison.tested import Contestant
 from cnnlab.report.comparison_figures import LOGARITHMIC

@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from cnnlab.cli.render import comparison as rendered
-from cnnlab.cli.render.compare import CompareView, render_comparison
+from cnnlab.cli.render.compare import CompareView
+from cnnlab.cli.render.comparison import render_comparison
 from cnnlab.cli.render.console import Output
 from cnnlab.comparison import events
 from cnnlab.report.style import COLOURS
@@ -79,7 +80,7 @@ def test_plain_lines_tell_every_run_and_epoch_and_the_time_left() -> None:
     text = "\n".join(lines)
     assert "\x1b" not in text
     assert "note: read me first" in lines
-    assert "2 nets, 1 seed  2 runs of at most 2 epochs, 1 finished already; torch on cpu" in lines
+    assert "2 nets, 1 seed  2 runs of at most 2 epochs, 1 already finished; torch on cpu" in lines
     assert "  mlp  12,345 parameters, 1.2 M multiply-adds  (width=99, +1.23 % from the first)" in lines
     assert "run 1/2  mlp s0 has already finished: runs/old" in text.replace("\\", "/")
     assert "run 2/2  cnn s0 begins, going on after epoch 1" in lines
