@@ -67,6 +67,11 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
+def with_stand_in(data: str, requested: str, fallback: bool) -> str:
+    """A data set's name, with what it stands in for where it does."""
+    return f"{data} (standing in for {requested})" if fallback else data
+
+
 def typed(command: Sequence[str]) -> str:
     """A command line as a person types it, fit to be shown."""
     return printable(subprocess.list2cmdline(command) if os.name == "nt" else shlex.join(command))

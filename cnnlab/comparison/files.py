@@ -9,7 +9,7 @@ from typing import Any
 from cnnlab.comparison.result import Comparison
 from cnnlab.comparison.tested import Contestant
 from cnnlab.files import write_atomically
-from cnnlab.text import counted
+from cnnlab.text import counted, with_stand_in
 from cnnlab.training.run_folder import write_json
 
 _COLUMNS = (
@@ -58,7 +58,7 @@ def as_markdown(comparison: Comparison) -> str:
     """The answer, the table and the verdicts, for a report written elsewhere."""
     headings = ("net", "weight layers", "parameters", "multiply-adds", "best epoch", "train", "val", "test", "seconds",
                 "images/s")  # fmt: skip
-    on = f"{comparison.data} (standing in for {comparison.data_requested})" if comparison.fallback else comparison.data
+    on = with_stand_in(comparison.data, comparison.data_requested, comparison.fallback)
     parts = ", ".join(f"{count:,} {part}" for part, count in comparison.images.items() if count)
     seeds = ", ".join(map(str, comparison.seeds))
     lines = [

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cnnlab.comparison.result import Comparison
 from cnnlab.report.comparison_figures import Curves, View, accuracy_figure, gradients_figure, loss_figure
 from cnnlab.report.style import encoded, save
+from cnnlab.text import with_stand_in
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,7 +47,7 @@ def svg(comparison: Comparison, draw: Draw, *, narrow: bool) -> bytes:
 
 def on_data(comparison: Comparison) -> str:
     """The data in words, with what they stand in for."""
-    return comparison.data + (f", standing in for {comparison.data_requested}" if comparison.fallback else "")
+    return with_stand_in(comparison.data, comparison.data_requested, comparison.fallback)
 
 
 def _loss(comparison: Comparison, narrow: bool) -> "Figure":

@@ -17,7 +17,7 @@ from cnnlab.evaluation.onnx_export import Exported, check_export, export
 from cnnlab.evaluation.opened import AS_IT_IS, Changes, OpenRun, open_run
 from cnnlab.files import writing
 from cnnlab.report import evaluation_figures as figures
-from cnnlab.text import cut
+from cnnlab.text import cut, with_stand_in
 from cnnlab.training import metrics
 from cnnlab.training.engines.base import Engine
 from cnnlab.training.events import Notice, Tell, tell_nobody
@@ -265,8 +265,8 @@ class _Work:
         document, confusion, classes, calibration, mistakes = result.files
         with writing(document.parent):
             document.parent.mkdir(exist_ok=True)
-        stand_in = f" (standing in for {result.data_requested})" if result.fallback else ""
-        title = f"{result.arch} on {result.data}{stand_in}, {result.split} ({result.n:,} pictures)"
+        data = with_stand_in(result.data, result.data_requested, result.fallback)
+        title = f"{result.arch} on {data}, {result.split} ({result.n:,} pictures)"
         names = [figure.name for figure in result.classes]
         figures.draw_confusion(confusion, result.confusion, names, title)
         figures.draw_classes(classes, result.classes, title)

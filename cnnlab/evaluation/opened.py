@@ -23,7 +23,7 @@ from cnnlab.training.going_on import require_same_training
 from cnnlab.training.net import build_net
 from cnnlab.training.prepare import make_engine
 from cnnlab.training.processes import resume_command
-from cnnlab.training.run_folder import RunFolder, read_json
+from cnnlab.training.run_folder import RunFolder, read_json, require_sound
 from cnnlab.training.settings import Settings
 
 _MAX_LEVELS = 3 * 4096**2
@@ -233,13 +233,7 @@ class _Manifest:
             assert isinstance(shape, list)
             checks["mean"] = mean is not None and len(mean) == shape[2]
             checks["std"] = std is not None and len(std) == shape[2] and bool((std > 0).all())
-        wrong = [key for key, good in checks.items() if not good]
-        if wrong:
-            raise CheckpointError(
-                f"{printable(path)} is not what a training wrote: "
-                + ", ".join(f"{key} is {printable(meta.get(key))[:60]!r}" for key in wrong),
-                hint="Copy the run folder again from where it was trained",
-            )
+        require_sound(path, checks, meta)
         assert isinstance(classes, list)
         assert isinstance(shape, list)
         assert mean is not None

@@ -13,7 +13,7 @@ from cnnlab.training import checkpoint
 from cnnlab.training.environment import made_with
 from cnnlab.training.events import Notice, Tell
 from cnnlab.training.prepare import Prepared
-from cnnlab.training.run_folder import RunFolder, is_number, read_json
+from cnnlab.training.run_folder import RunFolder, is_number, read_json, require_sound
 from cnnlab.training.saving import Midway, Progress, portable
 
 _MAY_DIFFER = {"data.name", "threads"}
@@ -43,13 +43,7 @@ def environment_of(folder: RunFolder) -> dict[str, Any]:
         and isinstance(data.get("fallback", False), bool)
         and all(isinstance(count, int) for count in _values(data.get("images"))),
     }
-    wrong = [key for key, good in sound.items() if not good]
-    if wrong:
-        raise CheckpointError(
-            f"{printable(folder.environment)} is not what a training wrote: {wrong[0]} is "
-            f"{as_written(environment[wrong[0]])}",
-            hint="Copy the run folder again from where it was trained",
-        )
+    require_sound(folder.environment, sound, environment)
     return environment
 
 
@@ -74,13 +68,7 @@ def result_of(folder: RunFolder) -> dict[str, Any]:
         "data_requested": isinstance(result.get("data_requested"), str),
         "fallback": isinstance(result.get("fallback"), bool),
     }
-    wrong = [key for key, good in sound.items() if not good]
-    if wrong:
-        raise CheckpointError(
-            f"{printable(folder.result)} is not what a training wrote: "
-            f"{wrong[0]} is {as_written(result.get(wrong[0]))}",
-            hint="Copy the run folder again from where it was trained, or remove that file to have it written again",
-        )
+    require_sound(folder.result, sound, result, or_else=", or remove that file to have it written again")
     return {**result, "data_requested": printable(result["data_requested"])}
 
 

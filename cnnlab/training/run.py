@@ -12,7 +12,7 @@ import numpy as np
 from cnnlab.data import Part
 from cnnlab.errors import NumericError, Stopped
 from cnnlab.models.registry import is_user_file, shown_name
-from cnnlab.text import printable
+from cnnlab.text import printable, with_stand_in
 from cnnlab.training import metrics
 from cnnlab.training.batches import Batches
 from cnnlab.training.checkpoint import first_not_finite
@@ -326,7 +326,6 @@ class Run:
                 self.log.draw(self._title())
 
     def _title(self) -> str:
-        data = self.prepared.data
-        stand_in = f" (standing in for {data.requested})" if data.fallback else ""
-        recipe = self.prepared.recipe
-        return f"{printable(shown_name(recipe.model.arch))} on {data.name}{stand_in}, seed {recipe.seed}"
+        recipe, data = self.prepared.recipe, self.prepared.data
+        on = with_stand_in(data.name, data.requested, data.fallback)
+        return f"{printable(shown_name(recipe.model.arch))} on {on}, seed {recipe.seed}"

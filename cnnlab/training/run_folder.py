@@ -22,7 +22,7 @@ from typing import Any
 from cnnlab.errors import CheckpointError, MachineError, UsageError
 from cnnlab.files import is_file, is_folder, sync_folder, write_atomically, writing
 from cnnlab.reading import read_up_to
-from cnnlab.text import command_path, cut, did_you_mean, nearest, printable
+from cnnlab.text import as_written, command_path, cut, did_you_mean, nearest, printable
 from cnnlab.training.processes import resume_command
 
 MAX_JSON_BYTES = 12_000_000
@@ -174,6 +174,25 @@ def read_json(path: Path, limit: int = MAX_JSON_BYTES) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise CheckpointError(f"{printable(path)}: expected a JSON object, received a {type(document).__name__}")
     return document
+
+
+def require_sound(path: Path, sound: Mapping[str, bool], document: Mapping[str, Any], *, or_else: str = "") -> None:
+    """Refuse a document of a run in which a key's value is not what a training writes.
+
+    Args:
+        path: the document's file.
+        sound: for each key, whether its value is.
+        or_else: what helps besides copying the run folder again.
+
+    Raises:
+        CheckpointError: with the keys and what they are.
+    """
+    wrong = ", ".join(f"{key} is {as_written(document.get(key))}" for key, good in sound.items() if not good)
+    if wrong:
+        raise CheckpointError(
+            f"{printable(path)} is not what a training wrote: {wrong}",
+            hint=f"Copy the run folder again from where it was trained{or_else}",
+        )
 
 
 def _finite(text: str) -> float:

@@ -163,12 +163,12 @@ class Run:
         # Keys of one hash: a dict of them takes the square of their count to fill.
         (pickle.dumps({2 * (2**61 - 1): None}, protocol=2), "a number larger than any"),
         (b"\x80\x02](" + b"N" * 1_100_000 + b"e.", "more parts than any"),
-        (b"", "is no batch"),
-        (b"\x80\x02", "is no batch"),
-        (b"<html>", "is no batch"),
+        (b"", "is not a batch"),
+        (b"\x80\x02", "is not a batch"),
+        (b"<html>", "is not a batch"),
         (py2_pickle([1, 2]), "expected a dict, received list"),
-        (pickle.dumps({"data": np.zeros(3, object)}, protocol=2), "is no batch"),
-        (pickle.dumps({"data": np.zeros((2, 3072))}, protocol=2), "is no batch"),
+        (pickle.dumps({"data": np.zeros(3, object)}, protocol=2), "is not a batch"),
+        (pickle.dumps({"data": np.zeros((2, 3072))}, protocol=2), "is not a batch"),
     ],
 )
 def test_hostile_and_damaged_pickles_execute_nothing(data, message, own_world):
@@ -180,7 +180,7 @@ def test_hostile_and_damaged_pickles_execute_nothing(data, message, own_world):
 def test_every_cut_of_a_batch_is_refused_with_one_error():
     whole = py2_pickle(cifar_batch(1, 0))
     for length in [*range(0, 200, 7), len(whole) // 2, len(whole) - 1]:
-        with pytest.raises(DataError, match="is no batch of CIFAR"):
+        with pytest.raises(DataError, match="is not a batch of CIFAR"):
             cifar.unpickle(whole[:length], "x")
 
 

@@ -14,7 +14,7 @@ from cnnlab.comparison.result import Comparison
 from cnnlab.comparison.tested import Contestant
 from cnnlab.report.comparison_figures import LOGARITHMIC
 from cnnlab.report.style import BLACK, COLOURS, WINE
-from cnnlab.text import printable
+from cnnlab.text import printable, with_stand_in
 
 _ON_ANY_GROUND = {BLACK: "default", WINE: "#aa4477"}
 """Colours of the figures that a dark terminal would swallow."""
@@ -100,9 +100,9 @@ def _mean(contestant: Contestant, key: str, epochs: int) -> list[float | None]:
 def _table(output: Output, comparison: Comparison) -> Table:
     """One line a contestant; on a narrow terminal without what the report has anyway."""
     ascii_only = output.talk.options.ascii_only
-    stand_in = f" (stands in for {printable(comparison.data_requested)})" if comparison.fallback else ""
+    data = printable(with_stand_in(comparison.data, comparison.data_requested, comparison.fallback))
     table = Table(box=None, padding=(0, 1), header_style="bold", pad_edge=False)
-    table.title = Text(f"{printable(comparison.data)}{stand_in}, accuracies in %", style="bold")
+    table.title = Text(f"{data}, accuracies in %", style="bold")
     table.title_justify = "left"
     table.add_column(width=1)
     table.add_column("net", overflow="fold", min_width=_NAME, vertical="bottom")
