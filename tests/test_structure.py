@@ -71,6 +71,15 @@ def test_typer_and_rich_live_in_the_command_line_only():
             assert inside[:2] == ("cli", "render"), file
 
 
+@pytest.mark.parametrize("contents", sorted(PACKAGE.rglob("__init__.py")), ids=lambda file: file.parent.name)
+def test_a_package_names_all_that_is_in_it(contents):
+    modules = {file.stem for file in contents.parent.glob("*.py") if not file.stem.startswith("__")}
+    packages = {file.parent.name for file in contents.parent.glob("*/__init__.py")}
+    described = ast.get_docstring(ast.parse(contents.read_text(encoding="utf-8"))) or ""
+    missing = sorted(name for name in modules | packages if f"`{name}`" not in described)
+    assert not missing, f"the docstring of {contents.relative_to(PACKAGE.parent)} leaves out {missing}"
+
+
 @pytest.mark.parametrize("room", ["backprop", "imaging", "data", "recipe"])
 def test_these_rooms_do_without_torch(room):
     for file in (PACKAGE / room).rglob("*.py"):
