@@ -1,6 +1,7 @@
 """The rooms and their doors: who may import whom, and what a command may import before it is needed."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,13 @@ def test_imports_go_one_way(room):
     for file in (PACKAGE / room).rglob("*.py"):
         used = {target for module in imports(file) if (target := room_of(module)) is not None} - {room}
         assert used <= ALLOWED[room], f"{file.relative_to(PACKAGE)} imports {sorted(used - ALLOWED[room])}"
+
+
+@pytest.mark.parametrize("room", sorted(ALLOWED))
+def test_contributing_says_the_same_of_a_room(room):
+    table = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    [row] = re.findall(rf"^\| `cnnlab/{room}/` \|.*\|(.*)\|$", table, flags=re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", row)) == ALLOWED[room]
 
 
 def test_typer_and_rich_live_in_the_command_line_only():

@@ -14,7 +14,7 @@
 | `events` | what is told on the way |
 | `files`, `numbers` | comparison.json, .csv, .md and curves.csv; numbers as a report writes them |
 | `pictures` | the figures |
-| `page`, `page_images` | report.html; its confusion matrices and test images |
+| `page`, `page_images` | report.html, from `templates/`; its confusion matrices and test images |
 | `door` | `cnnlab.compare` |
 
 Nothing is imported here.
