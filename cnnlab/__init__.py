@@ -1,6 +1,18 @@
 """A lab bench for convolutional networks: train, compare, evaluate, check gradients, try kernels.
 
 The Python door, with the commands' meaning: `cnnlab.train(arch="cnn", data="digits")`.
+
+| room | what it does |
+|---|---|
+| `cli` | the command line |
+| `recipe`, `data`, `models` | what is trained, on what |
+| `training`, `evaluation`, `comparison` | a run; what it is worth; which net is better |
+| `backprop`, `gradient_check` | the hand-derived gradients; their proof |
+| `imaging` | kernels on pictures |
+| `report` | figures |
+| `errors` | errors with exit codes |
+| `text`, `reading`, `files` | strangers' text made safe; strangers' files read; files written whole |
+| `randomness` | random numbers by seed, purpose, epoch and step |
 """
 
 from typing import Any

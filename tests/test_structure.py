@@ -1,6 +1,7 @@
 """The rooms and their doors: who may import whom, and what a command may import before it is needed."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,13 @@ def test_imports_go_one_way(room):
         assert used <= ALLOWED[room], f"{file.relative_to(PACKAGE)} imports {sorted(used - ALLOWED[room])}"
 
 
+@pytest.mark.parametrize("room", sorted(ALLOWED))
+def test_contributing_says_the_same_of_a_room(room):
+    table = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    [row] = re.findall(rf"^\| `cnnlab/{room}/` \|.*\|(.*)\|$", table, flags=re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", row)) == ALLOWED[room]
+
+
 def test_typer_and_rich_live_in_the_command_line_only():
     for file in PACKAGE.rglob("*.py"):
         top = {module.split(".")[0] for module in imports(file)}
@@ -69,6 +77,15 @@ def test_typer_and_rich_live_in_the_command_line_only():
             assert inside[0] == "cli", file
         if "rich" in top:
             assert inside[:2] == ("cli", "render"), file
+
+
+@pytest.mark.parametrize("contents", sorted(PACKAGE.rglob("__init__.py")), ids=lambda file: file.parent.name)
+def test_a_package_names_all_that_is_in_it(contents):
+    modules = {file.stem for file in contents.parent.glob("*.py") if not file.stem.startswith("__")}
+    packages = {file.parent.name for file in contents.parent.glob("*/__init__.py")}
+    described = ast.get_docstring(ast.parse(contents.read_text(encoding="utf-8"))) or ""
+    missing = sorted(name for name in modules | packages if f"`{name}`" not in described)
+    assert not missing, f"the docstring of {contents.relative_to(PACKAGE.parent)} leaves out {missing}"
 
 
 @pytest.mark.parametrize("room", ["backprop", "imaging", "data", "recipe"])

@@ -1,9 +1,16 @@
 """The hand-derived engine in NumPy: each backward stands beside its formula. Names and arguments are torch.nn's.
 
-linear.py Linear · conv.py Conv2d · pooling.py MaxPool2d, AvgPool2d, AdaptiveMaxPool2d, AdaptiveAvgPool2d ·
-activations.py ReLU and its family · normalization.py BatchNorm1d, BatchNorm2d · dropout.py Dropout · flatten.py
-Flatten · containers.py Sequential, Residual · loss.py HalfSquaredError, CrossEntropyLoss · optim.py SGD, Adam, AdamW,
-Muon, clip_grad_norm · layer.py what all layers share · mirror.py a torch net as one of these · parallel.py all cores
+| room | what it does |
+|---|---|
+| `layer` | what all layers share: forward, backward, parameters, checks |
+| `linear`, `conv`, `pooling` | Linear; Conv2d; max and mean pooling, adaptive too |
+| `activations`, `normalization` | ReLU and its family; BatchNorm1d, BatchNorm2d |
+| `dropout`, `flatten` | Dropout; Flatten |
+| `containers` | Sequential, Residual |
+| `loss` | HalfSquaredError, CrossEntropyLoss |
+| `optim` | SGD, Adam, AdamW, Muon, clip_grad_norm |
+| `mirror` | a torch net as one of these, with the same weights |
+| `parallel` | all cores for a batch |
 """
 
 from cnnlab.backprop.activations import GELU, Identity, ReLU, Sigmoid, SiLU, Tanh

@@ -58,7 +58,7 @@ STANDARD = {
     for standard in (
         Standard(
             "cifar10",
-            "CIFAR-10: 60,000 photographs 32×32 in 10 classes (163 MB)",
+            "CIFAR-10: 60,000 photographs 32×32 in 10 classes (170 MB)",
             "cifar",
             (50_000, 10_000),
             True,
@@ -78,7 +78,7 @@ STANDARD = {
         ),
         Standard(
             "cifar100",
-            "CIFAR-100: 60,000 photographs 32×32 in 100 classes (161 MB)",
+            "CIFAR-100: 60,000 photographs 32×32 in 100 classes (169 MB)",
             "cifar",
             (50_000, 10_000),
             True,
@@ -94,7 +94,7 @@ STANDARD = {
         ),
         Standard(
             "mnist",
-            "MNIST: 70,000 handwritten digits 28×28, gray (11 MB)",
+            "MNIST: 70,000 handwritten digits 28×28, gray (12 MB)",
             "idx",
             (60_000, 10_000),
             False,
@@ -127,7 +127,7 @@ STANDARD = {
         ),
         Standard(
             "fashion-mnist",
-            "Fashion-MNIST: 70,000 pieces of clothing 28×28, gray (30 MB)",
+            "Fashion-MNIST: 70,000 pieces of clothing 28×28, gray (31 MB)",
             "idx",
             (60_000, 10_000),
             True,

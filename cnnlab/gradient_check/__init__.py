@@ -1,9 +1,17 @@
 """The proof of the hand-derived engine: each gradient against central differences and against autograd, in float64.
 
-cases.py what each layer is tried on · differences.py the numeric derivative, kinks told from errors · autograd.py the
-torch twin · check.py the comparison · verdicts.py the error and what it says · bugs known mistakes · planting.py that
-each is caught · user_layer.py a user's own class · whole_net.py a net of cnnlab.models · explain.py the formulas with
-numbers · gradcheck.py all of it in one call
+| room | what it does |
+|---|---|
+| `gradcheck` | `gradcheck`: all of it in one call |
+| `cases` | what each layer is tried on |
+| `subject` | a layer or a loss with its input, and its arrays by name |
+| `check` | the comparison |
+| `differences`, `autograd` | the numeric derivative, kinks told from errors; the torch twin |
+| `verdicts` | how far two gradients lie apart, and what that says |
+| `bugs`, `planting` | known mistakes; that each is caught |
+| `user_layer` | a user's own class |
+| `whole_net` | a net of `cnnlab.models` |
+| `explain` | the formulas with numbers |
 """
 
 from cnnlab.gradient_check.explain import Explanation, explain

@@ -28,6 +28,13 @@ def test_every_name_has_a_description_and_a_way_to_be_had():
         assert (name == "digits") == (not entry.files)
 
 
+def test_a_description_says_the_size_of_the_download_in_megabytes():
+    for entry in standard.STANDARD.values():
+        if entry.files:
+            megabytes = sum(file.size for file in entry.files) / 1e6
+            assert entry.description.endswith(f"({megabytes:.0f} MB)"), entry.name
+
+
 @pytest.mark.parametrize(
     ("name", "hint"),
     [

@@ -1,6 +1,15 @@
 """Known mistakes, by name: planted into a layer, each must be caught; a user's wrong layer is compared with them.
 
 A bug gives the gradients that it changes, from the layer, its input and δ; the others stay right.
+
+| room | what goes wrong there |
+|---|---|
+| `bug` | nothing: what a known mistake is |
+| `weights` | Linear and Conv2d |
+| `pooling` | pooling |
+| `elementwise` | activations |
+| `normalization` | BatchNorm1d and BatchNorm2d |
+| `nets` | containers, losses, Dropout and Flatten |
 """
 
 from cnnlab.gradient_check.bugs.bug import Bug, Gradients, Planted, Wrong

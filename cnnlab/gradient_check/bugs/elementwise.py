@@ -1,4 +1,4 @@
-"""Mistakes in activations, Dropout and Flatten."""
+"""Mistakes in activations."""
 
 from collections.abc import Callable
 from typing import Any
