@@ -10,8 +10,9 @@ The Python door, with the commands' meaning: `cnnlab.train(arch="cnn", data="dig
 | `backprop`, `gradient_check` | the hand-derived gradients; their proof |
 | `imaging` | kernels on pictures |
 | `report` | figures |
-| `errors` | errors with exit codes |
+| `errors`, `choices` | errors with exit codes; what may be chosen from by name |
 | `text`, `reading`, `files` | strangers' text made safe; strangers' files read; files written whole |
+| `numbers` | numbers as tables and reports write them |
 | `randomness` | random numbers by seed, purpose, epoch and step |
 """
 

@@ -43,7 +43,7 @@ def gradcheck(
     cnnlab gradcheck --inject-bug all             each known mistake is caught
     cnnlab gradcheck --inject-bug conv-unflipped-kernel
     """
-    from cnnlab.cli.render.console import Output, render_error
+    from cnnlab.cli.render.console import Output, error_document, render_error
     from cnnlab.cli.render.gradcheck import render_explanation, render_report, watching
     from cnnlab.gradient_check import explain as explain_layers
     from cnnlab.gradient_check import failure
@@ -63,7 +63,7 @@ def gradcheck(
         document["explanations"] = [explanation.document() for explanation in explanations]
     error = failure(report)
     if error is not None:
-        document["error"] = {"code": error.exit_code, "kind": error.kind, "message": error.message, "hint": error.hint}
+        document["error"] = error_document(error)
     output.result(document)
     if error is not None:
         if not (json or report.all_caught):

@@ -12,7 +12,7 @@
 | `statistics`, `verdict` | McNemar, intervals, tests over seeds; the verdict in words |
 | `tested`, `pairs`, `result` | the nets with their figures; each pair with its test; the finished comparison |
 | `events` | what is told on the way |
-| `files`, `numbers` | comparison.json, .csv, .md and curves.csv; numbers as a report writes them |
+| `files` | comparison.json, .csv, .md and curves.csv |
 | `pictures` | the figures |
 | `page`, `page_images` | report.html, from `templates/`; its confusion matrices and test images |
 | `door` | `cnnlab.compare` |

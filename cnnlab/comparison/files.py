@@ -56,7 +56,8 @@ def _csv(rows: Iterable[Mapping[str, Any]]) -> str:
 
 def as_markdown(comparison: Comparison) -> str:
     """The answer, the table and the verdicts, for a report written elsewhere."""
-    headings = ("net", "weight layers", "parameters", "multiply-adds", "best epoch", "train", "val", "test", "seconds",
+    tested = comparison.tested_heading
+    headings = ("net", "weight layers", "parameters", "multiply-adds", tested, "train", "val", "test", "seconds",
                 "images/s")  # fmt: skip
     on = with_stand_in(comparison.data, comparison.data_requested, comparison.fallback)
     parts = ", ".join(f"{count:,} {part}" for part, count in comparison.images.items() if count)
@@ -73,7 +74,7 @@ def as_markdown(comparison: Comparison) -> str:
         f"Accuracies in %, at {_text(comparison.tested_epoch)}; mean ± standard deviation over seeds.",
         "",
         *(f"- {_text(test.verdict)}." for test in comparison.tests),
-        *(f"- {_text(contestant.name)} is not better than guessing ({100 * comparison.chance:.1f} %)."
+        *(f"- {_text(contestant.name)} is not shown to be better than guessing ({100 * comparison.chance:.1f} %)."
           for contestant in comparison.contestants if not contestant.beats_chance),
         *(f"- Note: {_text(notice)}." for notice in comparison.notices),
         "",

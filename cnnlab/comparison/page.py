@@ -24,7 +24,7 @@ from cnnlab.text import as_written, counted, cut, printable
 
 TEMPLATE = "report.html.j2"
 COLUMNS = (
-    "net", "test acc. %", "val acc. %", "train acc. %", "best epoch", "val loss", "train loss", "gap", "parameters",
+    "net", "test acc. %", "val acc. %", "train acc. %", "epoch", "val loss", "train loss", "gap", "parameters",
     "multiply-adds", "weight layers", "time", "images/s",
 )  # fmt: skip
 _LISTED = 80
@@ -88,7 +88,7 @@ def contents(comparison: Comparison) -> dict[str, Any]:
         "settings": _settings(comparison),
         "colours": {name: Markup(colour_of(number)) for number, name in enumerate(names)},  # our own constants
         "figures": _figures(comparison),
-        "columns": COLUMNS,
+        "columns": [comparison.tested_heading if column == "epoch" else column for column in COLUMNS],
         "rows": [_row(contestant, seeds) for contestant in comparison.contestants],
         "matched": [_matched(contestant) for contestant in comparison.contestants if contestant.matched],
         "at_chance": [contestant.name for contestant in comparison.contestants if not contestant.beats_chance],

@@ -64,7 +64,7 @@ def _gradients(comparison: Comparison, narrow: bool) -> "Figure":
 
 
 def _view(comparison: Comparison, title: str, narrow: bool) -> View:
-    return View(title, comparison.x, comparison.band, narrow)
+    return View(title, comparison.x, comparison.band, narrow, comparison.tested_heading)
 
 
 def _curves(comparison: Comparison) -> list[Curves]:

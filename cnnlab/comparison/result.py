@@ -77,6 +77,12 @@ class Comparison:
         return "the best validation epoch" + (f" (the last one of {_listed(last)})" if last else "")
 
     @property
+    def tested_heading(self) -> str:
+        """The same in two words, for a column or a legend."""
+        kinds = {contestant.select for contestant in self.contestants}
+        return f"{kinds.pop()} epoch" if len(kinds) == 1 else "tested epoch"
+
+    @property
     def environment(self) -> dict[str, Any]:
         """Of the first run: versions, processor, threads, precision, data fingerprint."""
         return self.contestants[0].runs[0].environment

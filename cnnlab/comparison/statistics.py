@@ -4,7 +4,7 @@ Every test and interval is SciPy's or statsmodels'; both are imported when a com
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -45,21 +45,21 @@ def judge(contestants: Sequence[Evidence], seeds: Sequence[int], chance: float) 
     Args:
         contestants: two or more, all on the same test images.
         seeds: those of the comparison, in the order of each contestant's nets.
-        chance: accuracy of guessing; of nets that have learnt nothing none is better.
+        chance: accuracy of guessing; a net that is not shown to beat it is not called better.
     """
     pairs = [(a, b) for index, a in enumerate(contestants) for b in contestants[index + 1 :]]
     tests = [measure(a, b, seeds) for a, b in pairs]
     adjusted = holm([test.p_mcnemar if test.p_seeds is None else test.p_seeds for test in tests])
+    learnt = {
+        one.name: p < CHANCE_ALPHA for one, p in zip(contestants, against_chance(contestants, chance), strict=True)
+    }
     decided = [
-        _decide(replace(test, p_adjusted=p), a, b, chance)
+        _decide(replace(test, p_adjusted=p), a, b, learnt, len(tests))
         for test, p, (a, b) in zip(tests, adjusted, pairs, strict=True)
     ]
     return tuple(
-        replace(
-            test,
-            verdict=in_words(test, len(seeds), len(tests), guessing=not (_learnt(a, chance) or _learnt(b, chance))),
-        )
-        for test, (a, b) in zip(decided, pairs, strict=True)
+        replace(test, verdict=in_words(test, len(seeds), len(tests), guessing=not (learnt[test.a] or learnt[test.b])))
+        for test in decided
     )
 
 
@@ -79,7 +79,7 @@ def measure(a: Evidence, b: Evidence, seeds: Sequence[int]) -> PairTest:
         a=a.name,
         b=b.name,
         n=n,
-        difference=float(np.mean([pair.difference for pair in by_seed])),
+        difference=sum(a - b for a, b in table) / (n * len(table)),  # exactly 0 where they are level
         ci_low=low,
         ci_high=high,
         ci_method=ONE_SEED_INTERVAL if one else SEEDS_INTERVAL,
@@ -116,7 +116,8 @@ def interval(differences: np.ndarray) -> tuple[float, float]:
     padded = np.append(by_image, (1.0, -1.0))
     low, high = norm.interval(1 - ALPHA, loc=padded.mean(), scale=sem(padded, ddof=0))
     if seeds > 1:
-        scale = max(_two_way_error(differences), float(sem(differences.mean(axis=1))), float(sem(by_image)))
+        of_images = float(sem(by_image)) if by_image.size > 1 else 0.0
+        scale = max(_two_way_error(differences), float(sem(differences.mean(axis=1))), of_images)
         if scale > 0:
             wide = t.interval(1 - ALPHA, seeds - 1, loc=differences.mean(), scale=scale)
             low, high = min(low, wide[0]), max(high, wide[1])
@@ -124,10 +125,13 @@ def interval(differences: np.ndarray) -> tuple[float, float]:
 
 
 def _two_way_error(differences: np.ndarray) -> float:
-    """Standard error of the mean, clustered by seed and by image; 0 where the estimate is none (it may be negative)."""
+    """Standard error of the mean, clustered by seed and by image.
+
+    0 where there is no estimate: it may be negative, and of one image there is none.
+    """
     from statsmodels.regression.linear_model import OLS
 
-    if not np.ptp(differences):
+    if differences.shape[1] < 2 or not np.ptp(differences):
         return 0.0
     seeds, images = differences.shape
     groups = np.column_stack([np.repeat(np.arange(seeds), images), np.tile(np.arange(images), seeds)])
@@ -172,15 +176,15 @@ def training_noise(a: Evidence, b: Evidence) -> float | None:
     return float(np.sqrt(np.mean(np.square(moved))))
 
 
-def _decide(test: PairTest, a: Evidence, b: Evidence, chance: float) -> PairTest:
+def _decide(test: PairTest, a: Evidence, b: Evidence, learnt: Mapping[str, bool], pairs: int) -> PairTest:
     """Who is better, if the evidence carries it; how many seeds more it would take, if not."""
     ahead = a if test.difference > 0 else b
     excluded = test.ci_low > 0 or test.ci_high < 0
-    if test.p_adjusted < ALPHA and excluded and _learnt(ahead, chance) and _beyond_training_noise(test):
+    if test.p_adjusted < ALPHA and excluded and learnt[ahead.name] and _beyond_training_noise(test):
         return replace(test, better=ahead.name)
     if not (a.correct ^ b.correct).any():
         return test
-    return replace(test, seeds_more=more_seeds(a.correct.astype(float) - b.correct.astype(float)))
+    return replace(test, seeds_more=more_seeds(a.correct.astype(float) - b.correct.astype(float), ALPHA / pairs))
 
 
 def _beyond_training_noise(test: PairTest) -> bool:
@@ -196,40 +200,49 @@ def _beyond_training_noise(test: PairTest) -> bool:
     return abs(test.difference) > z * float(np.hypot(image_noise, test.training_noise))
 
 
-def _learnt(contestant: Evidence, chance: float) -> bool:
-    """Whether it is better than guessing."""
-    return p_chance(contestant.correct, chance) < CHANCE_ALPHA
-
-
-def more_seeds(differences: np.ndarray) -> int | None:
+def more_seeds(differences: np.ndarray, alpha: float = ALPHA) -> int | None:
     """Seeds beyond those of `differences` (seeds, images) with which a difference as large would show; None: never.
 
-    By the power of the paired t-test; three are the least, and all that one seed can ask for. None where more than
-    `MOST_SEEDS` would be needed, or where these test images cannot tell the two apart whatever the number of seeds.
+    Shown is what both conditions of a verdict show, each with probability `POWER`: the paired t-test at `alpha`, and
+    the interval over seeds and images without 0. Three seeds are the least, and all that one seed can ask for. The
+    spread over seeds is estimated without bias of the median: so few seeds show too small a one more often than not.
+    None where more than `MOST_SEEDS` would be needed: these test images may not tell the two apart with any number.
     """
-    from scipy.stats import norm
+    from scipy.stats import chi2, norm, t
     from statsmodels.stats.power import TTestPower
 
     seeds, images = differences.shape
     if seeds < 2:
         return 3 - seeds
     by_seed, by_image = differences.mean(axis=1), differences.mean(axis=0)
-    mean, spread = abs(float(by_seed.mean())), float(by_seed.std(ddof=1))
-    if spread == 0:  # of two seeds that says little yet
-        return 1 if seeds == 2 else None
+    mean = abs(float(by_seed.mean()))
     # As seeds grow, what differs between them averages out of an image's mean; what is the image's own stays.
-    own = max(0.0, by_image.var(ddof=1) - differences.var(axis=0, ddof=1).mean() / seeds)
-    if mean <= norm.ppf(1 - ALPHA / 2) * np.sqrt(own / images):
-        return None
-    power = TTestPower()
+    between_seeds = float(differences.var(axis=0, ddof=1).mean())
+    own = max(0.0, float(by_image.var()) - between_seeds / seeds)
+    seen = float(by_seed.std(ddof=1) * np.sqrt((seeds - 1) / chi2.median(seeds - 1)))
+    spread = max(seen, float(np.sqrt(between_seeds / images)))
+
+    def shows(count: int) -> bool:
+        error = float(np.hypot(spread / np.sqrt(count), np.sqrt(own / images)))
+        beyond = mean - float(t.ppf(1 - ALPHA / 2, count - 1)) * error
+        if spread == 0:  # the same nets whatever the seed
+            return beyond > 0
+        of_test = TTestPower().power(mean / spread, count, alpha)  # NaN where it is 1 to the last bit
+        return bool(norm.cdf(beyond * np.sqrt(count) / spread) >= POWER and not of_test < POWER)
+
     counts = range(seeds + 1, MOST_SEEDS + 1)
-    found = bisect_left(counts, POWER, key=lambda count: power.power(mean / spread, count, ALPHA))
-    return None if found == len(counts) else counts[found] - seeds
+    found = bisect_left(counts, True, key=shows)
+    return None if found == len(counts) else max(3, counts[found]) - seeds
 
 
 def chance_level(labels: np.ndarray) -> float:
     """Accuracy of always guessing the commonest of the labels (N,) int64."""
     return float(np.bincount(labels).max() / len(labels))
+
+
+def against_chance(contestants: Sequence[Evidence], chance: float) -> list[float]:
+    """p of each contestant's test against guessing, corrected by Holm for their number."""
+    return holm([p_chance(one.correct, chance) for one in contestants])
 
 
 def p_chance(correct: np.ndarray, chance: float) -> float:

@@ -39,7 +39,7 @@ def put_to_the_test(
         tested[planned.contestant].append(_tested(folder, planned.recipe.seed, data, settings, tell, task))
     evidence = [_evidence(entry.name, runs) for entry, runs in zip(plan.entries, tested, strict=True)]
     tests = statistics.judge(evidence, plan.seeds, chance)
-    p_values = statistics.holm([statistics.p_chance(one.correct, chance) for one in evidence])
+    p_values = statistics.against_chance(evidence, chance)
     first = {run.contestant: run.recipe for run in reversed(plan.runs)}
     contestants = tuple(
         Contestant(

@@ -25,7 +25,7 @@ def _no_difference(test: PairTest, seeds: int, pairs: int, guessing: bool) -> st
     start = f"no difference between {test.a} and {test.b} is shown"
     if not any(pair.only_a or pair.only_b for pair in test.by_seed):
         return f"{start}: of {counted(test.n, 'test image')} they get the very same ones right"
-    why = "Neither is better than guessing" if guessing else _why(test, seeds, pairs)
+    why = "Neither is shown to be better than guessing" if guessing else _why(test, seeds, pairs)
     ahead, _, (difference, low, high) = _in_favour(test)
     by = f"{ahead} is ahead by {difference} points" if test.difference else "they are level"
     return f"{start}: {by} (95 % CI {low} to {high}); {_counts(test)}. {why}"
@@ -40,12 +40,21 @@ def _in_favour(test: PairTest) -> tuple[str, str, tuple[str, ...]]:
 
 def _counts(test: PairTest) -> str:
     ahead, behind, _ = _in_favour(test)
-    only = {test.a: test.only_a, test.b: test.only_b}
-    verb = "is" if only[ahead] == 1 else "are"
+    only = {
+        test.a: _mean([pair.only_a for pair in test.by_seed]),
+        test.b: _mean([pair.only_b for pair in test.by_seed]),
+    }
+    verb = "is" if only[ahead] == "1" else "are"
     return (
-        f"of {counted(test.n, 'test image')} {only[ahead]:,} {verb} right only with {ahead}, "
-        f"{only[behind]:,} only with {behind}"
+        f"of {counted(test.n, 'test image')} {only[ahead]} {verb} right only with {ahead}, "
+        f"{only[behind]} only with {behind}"
     )
+
+
+def _mean(counts: list[int]) -> str:
+    """The mean of counts, with a decimal where it is small and no whole number."""
+    mean = sum(counts) / len(counts)
+    return f"{mean:,.0f}" if mean >= 10 or mean == int(mean) else f"{mean:.1f}"
 
 
 def _why(test: PairTest, seeds: int, pairs: int) -> str:
@@ -53,7 +62,7 @@ def _why(test: PairTest, seeds: int, pairs: int) -> str:
     if seeds == 1:
         return f"{_one_seed(test, pairs)} {counted(2, 'seed')} more would say whether it lasts (--seeds 3)"
     if test.seeds_more is None:
-        return f"With a difference this small, more seeds would hardly show one on {counted(test.n, 'test image')}"
+        return f"More seeds would hardly show a difference as large on {counted(test.n, 'test image')}"
     more, total = counted(test.seeds_more, "seed"), seeds + test.seeds_more
     return f"About {more} more would show a difference as large, if there is one (--seeds {total}; power 80 %)"
 

@@ -10,6 +10,7 @@
 | `classify` | single pictures |
 | `onnx_export` | the net as one ONNX file |
 | `listing` | the runs that there are |
+| `door` | `cnnlab.evaluate` |
 
 Nothing is imported here: `listing` serves without torch.
 """

@@ -12,7 +12,7 @@ from cnnlab.imaging.applying import Filtered, FilterOptions, apply_kernel
 from cnnlab.imaging.kernels import KERNELS, Kernel
 from cnnlab.imaging.pictures import SUFFIXES, Picture, is_clutter, read_picture
 from cnnlab.imaging.writing import encode, format_of, write_all
-from cnnlab.text import did_you_mean, printable
+from cnnlab.text import command_path, did_you_mean, printable
 
 SAMPLES = ("china", "flower")
 """The photographs that scikit-learn ships."""
@@ -183,9 +183,12 @@ def filter_images(
     """
     file = destination.file
     if file is not None:
-        format_of(file)
         if len(sources.paths) * len(kernels) > 1:
-            raise UsageError(f"several outputs cannot all be the file {printable(file)}", hint="Give -o a folder")
+            raise UsageError(
+                f"several outputs cannot all be the file {printable(file)}",
+                hint=f"Give -o a folder: {command_path(f'{file}/')}",
+            )
+        format_of(file)
     targets = _name_targets(sources.paths, kernels, destination, sheet=draw_sheet is not None)
     if destination.force:
         _check_sources_stay(sources.paths, targets)

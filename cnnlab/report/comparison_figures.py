@@ -51,6 +51,8 @@ class View:
     band: Band = "min-max"
     narrow: bool = False
     """For a page as wide as a phone."""
+    marked: str = "best epoch"
+    """What the star marks."""
 
 
 def colour_of(number: int) -> str:
@@ -213,7 +215,7 @@ def _what(axes: "Axes", view: View, seeds: int, *, validated: bool) -> None:
     parts: list[Any] = [Line2D([], [], linestyle=_DASHED, linewidth=1.2, label="training", **gray)]
     if validated:
         parts.append(Line2D([], [], linestyle="-", linewidth=1.8, label="validation", **gray))
-    parts.append(Line2D([], [], label="best epoch" + (" (mean)" if seeds > 1 else ""), **gray, **_STAR))
+    parts.append(Line2D([], [], label=view.marked + (" (mean)" if seeds > 1 else ""), **gray, **_STAR))
     if seeds > 1:
         words = BAND_WORDS[view.band]
         parts.append(Patch(facecolor="0.35", alpha=0.25, label=f"mean of {seeds} seeds, band: {words}"))

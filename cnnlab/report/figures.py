@@ -27,8 +27,11 @@ class Row(Protocol):
     def lr(self) -> float: ...
 
 
-def draw_curves(path: Path, rows: Sequence[Row], best_epoch: int, title: str) -> None:
-    """Training (dashed) and validation (solid) loss on one axis, accuracy, learning rate; the best epoch marked."""
+def draw_curves(path: Path, rows: Sequence[Row], tested: int, title: str, *, best: bool = True) -> None:
+    """Training (dashed) and validation (solid) loss on one axis, accuracy, learning rate.
+
+    Marked is the epoch whose weights are `tested`: the `best` by validation, or the last one.
+    """
     figure = new_figure(11, 4.2)
     loss, accuracy, rate = figure.subplots(1, 3, width_ratios=[5, 5, 3])
     epochs = [row.epoch for row in rows]
@@ -47,7 +50,9 @@ def draw_curves(path: Path, rows: Sequence[Row], best_epoch: int, title: str) ->
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
     for axes in (loss, accuracy):
-        axes.axvline(best_epoch, color="0.35", linewidth=1, linestyle=":", label=f"best epoch, {best_epoch}")
+        axes.axvline(
+            tested, color="0.35", linewidth=1, linestyle=":", label=f"{'best' if best else 'last'} epoch, {tested}"
+        )
     loss.legend(frameon=False)
     figure.suptitle(shown(title))
     save(figure, path)

@@ -321,7 +321,9 @@ class Run:
             from cnnlab.report.figures import draw_curves
 
             path, progress = self.folder.path / "curves.png", self.progress
-            draw_curves(path, progress.rows, progress.best_epoch, self._title())
+            best = best_of(progress.rows)
+            chosen = best is not None and best.epoch == progress.best_epoch
+            draw_curves(path, progress.rows, progress.best_epoch, self._title(), best=chosen)
             if self.log is not None:
                 self.log.draw(self._title())
 

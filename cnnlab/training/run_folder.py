@@ -229,7 +229,9 @@ def require_name(name: str) -> None:
     """
     if safe_name(name) != name:
         raise UsageError(
-            f"--name {printable(name)!r} cannot be a folder's name on every system", hint=f"Use {safe_name(name)}"
+            f"--name {printable(name)!r}: a name is made of letters, digits, dots, dashes and underscores alone, "
+            "so that every system and shell takes it",
+            hint=f"Use {safe_name(name)}",
         )
     if name == LAST:
         raise UsageError(f"--name {LAST}: that word means the newest run", hint="Choose another --name")

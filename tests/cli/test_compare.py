@@ -22,7 +22,7 @@ def undrawn(request, monkeypatch):
         return
     monkeypatch.setattr(page, "write_page", lambda comparison: None)
     monkeypatch.setattr(pictures, "draw_pictures", lambda comparison: [])
-    monkeypatch.setattr(figures, "draw_curves", lambda *_: None)
+    monkeypatch.setattr(figures, "draw_curves", lambda *_, **options: None)
 
 
 @pytest.fixture

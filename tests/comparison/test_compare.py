@@ -35,7 +35,7 @@ def undrawn(monkeypatch):
     """Pictures and page have tests of their own."""
     monkeypatch.setattr(page, "write_page", lambda comparison: None)
     monkeypatch.setattr(pictures, "draw_pictures", lambda comparison: [])
-    monkeypatch.setattr(figures, "draw_curves", lambda *_: None)
+    monkeypatch.setattr(figures, "draw_curves", lambda *_, **options: None)
     monkeypatch.setattr(figures, "draw_gradients", lambda *_: None)
 
 
@@ -356,7 +356,7 @@ def test_with_test_labels_permuted_no_contestant_beats_chance(own_world, monkeyp
     assert not any(contestant.beats_chance for contestant in comparison.contestants)
     assert comparison.tests[0].better is None
     text = (comparison.folder / "comparison.md").read_text(encoding="utf-8")
-    assert "- a is not better than guessing (10." in text
+    assert "- a is not shown to be better than guessing (10." in text
 
 
 def test_digits_stand_in_for_what_could_not_be_had_and_say_so(own_world):

@@ -21,7 +21,7 @@ def test_two_copies_with_different_seeds_are_no_different(own_world, monkeypatch
 
     monkeypatch.setattr(page, "write_page", lambda comparison: None)
     monkeypatch.setattr(pictures, "draw_pictures", lambda comparison: [])
-    monkeypatch.setattr(figures, "draw_curves", lambda *_: None)
+    monkeypatch.setattr(figures, "draw_curves", lambda *_, **options: None)
     tests = [
         cnnlab.compare(f"a={net}", f"b={net},seed={1000 + seed}", data="digits", seed=seed, **options).tests[0]
         for seed in range(20)

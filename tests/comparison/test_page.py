@@ -202,7 +202,7 @@ def test_one_seed_and_mere_guessing_are_said(make_comparison, tmp_path: Path) ->
     guesser = replace(comparison.contestants[0], beats_chance=False)
     text = Reader(render_page(replace(comparison, contestants=(guesser, comparison.contestants[1])))).text
     assert "This is one seed" in text
-    assert "No better than chance (10.00 %): mlp." in text
+    assert "Not shown to be better than guessing (10.00 %): mlp." in text
     assert "Note: look here" in text
 
 

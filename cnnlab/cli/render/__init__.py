@@ -4,6 +4,7 @@
 |---|---|
 | `console` | results on stdout, talk beside them or on stderr |
 | `train`, `compare`, `evaluate`, `gradcheck`, `filter` | the command of that name, on its way and at its end |
+| `live` | what the views of a training and a comparison have in common |
 | `comparison` | a finished comparison |
 | `curves` | curves in braille dots or letters |
 | `layers` | the layer table of `--dry-run` |

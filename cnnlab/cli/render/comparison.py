@@ -27,7 +27,7 @@ _GAP = 2
 """Columns between two columns of the table."""
 _NAME = 10
 """Columns that a net's name has at least."""
-_LEFT_OUT = ("mult-\nadds", "time", "params", "train", "best\nepoch", "val")
+_LEFT_OUT = ("adds", "time", "params", "train", "epoch", "val")
 """Of the table, one after the other, where a terminal is too narrow for all."""
 _FILES = {
     "report.html": "all of it, on one page",
@@ -108,7 +108,12 @@ def _table(output: Output, comparison: Comparison) -> Table:
     table.add_column("net", overflow="fold", min_width=_NAME, vertical="bottom")
     rows = _that_fit(
         [
-            _cells(contestant, wide=output.talk.width >= _WIDE, plus_minus="+-" if ascii_only else "±")
+            _cells(
+                contestant,
+                comparison.tested_heading,
+                wide=output.talk.width >= _WIDE,
+                plus_minus="+-" if ascii_only else "±",
+            )
             for contestant in comparison.contestants
         ],
         output.talk.width,
@@ -126,21 +131,21 @@ def _table(output: Output, comparison: Comparison) -> Table:
 def _that_fit(rows: list[dict[str, str]], width: int) -> list[dict[str, str]]:
     """The rows (heading to cell) without the columns for which a terminal of this width has no room beside a name."""
     for left_out in (None, *_LEFT_OUT):
-        rows = [{heading: cell for heading, cell in row.items() if heading != left_out} for row in rows]
+        rows = [{heading: cell for heading, cell in row.items() if left_out not in heading.split("\n")} for row in rows]
         columns = ([*heading.split("\n"), *(row[heading] for row in rows)] for heading in rows[0])
         if sum(max(map(len, lines)) + _GAP for lines in columns) + _NAME + _GAP + 1 <= width:
             break
     return rows
 
 
-def _cells(contestant: Contestant, *, wide: bool, plus_minus: str) -> dict[str, str]:
-    """By heading."""
+def _cells(contestant: Contestant, heading: str, *, wide: bool, plus_minus: str) -> dict[str, str]:
+    """By heading; `heading` is that of the tested epoch."""
     spread = "" if contestant.test_acc_std is None else f" {plus_minus} {100 * contestant.test_acc_std:.2f}"
     cells = {
         "test": f"{100 * contestant.test_acc_mean:.2f}{spread}",
         "val": "-" if contestant.val_acc is None else f"{100 * contestant.val_acc:.2f}",
         "train": f"{100 * contestant.train_acc:.2f}",
-        "best\nepoch": f"{contestant.best_epoch:.1f}".removesuffix(".0"),
+        heading.replace(" ", "\n"): f"{contestant.best_epoch:.1f}".removesuffix(".0"),
         "val loss": _loss(contestant.val_loss),
         "gap": _loss(contestant.gap, signed=True),
         "params": f"{contestant.parameters:,}" if wide else numbers.big(contestant.parameters),
@@ -164,7 +169,11 @@ def _verdicts(output: Output, comparison: Comparison) -> None:
     for contestant in comparison.contestants:
         if not contestant.beats_chance:
             chance = f"{100 * comparison.chance:.1f} %"
-            output.say(Text(f"{printable(contestant.name)} is no better than guessing ({chance}).", style="yellow"))
+            output.say(
+                Text(
+                    f"{printable(contestant.name)} is not shown to be better than guessing ({chance}).", style="yellow"
+                )
+            )
     for notice in comparison.notices:
         output.note(printable(notice))
 

@@ -50,6 +50,11 @@ class Output:
         """Print a remark on what is done otherwise than might be expected."""
         self.say(Text(f"note: {text}", style="yellow"))
 
+    def warn(self, text: str) -> None:
+        """Print what nobody may miss, with `--quiet` on stderr."""
+        talk = make_console(stderr=True) if self.quiet and self.answers else self.talk
+        talk.print(Text(text, style="bold yellow"))
+
     def say_whole(self, text: Text) -> None:
         """Print a line that may be longer than the terminal is wide: a path in it can be copied."""
         self.talk.print(text, soft_wrap=True)

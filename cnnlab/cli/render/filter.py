@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cnnlab.cli.render.console import Output, render_error
+from cnnlab.cli.render.console import Output, error_document, render_error
 from cnnlab.imaging.batch import Event, ImageDone, ImageFailed, ImageStarted, Sources, Written
 from cnnlab.imaging.decomposition import decompose
 from cnnlab.imaging.kernels import KERNELS, Kernel, NamedKernel, named_kernel
@@ -123,7 +123,7 @@ class FilterView:
     def _show_failures(self) -> None:
         if not self.failed:
             return
-        self.output.say(Text(f"{len(self.failed)} of {len(self.sources.paths)} pictures failed:", style="bold red"))
+        self.output.say(Text(f"{len(self.failed)} of {len(self.sources.paths)} pictures failed", style="bold red"))
         if not self.output.json:
             for failure in self.failed:
                 render_error(failure.error, as_json=False)
@@ -137,15 +137,10 @@ class FilterView:
         if sheets:
             document["sheets"] = sheets
         if self.failed:
-            failures = [{"input": str(failure.source), **_error_document(failure)} for failure in self.failed]
+            failures = [{"input": str(failure.source), **error_document(failure.error)} for failure in self.failed]
             document["failures"] = failures
-            document["error"] = _error_document(self.failed[0])
+            document["error"] = error_document(self.failed[0].error)
         return document
-
-
-def _error_document(failure: ImageFailed) -> dict[str, Any]:
-    error = failure.error
-    return {"code": error.exit_code, "kind": error.kind, "message": error.message, "hint": error.hint}
 
 
 def _output_document(output: Written) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Self
 from rich.console import RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.text import Text
 
 from cnnlab.cli.render.console import Output
 from cnnlab.text import printable
@@ -88,12 +87,9 @@ class LiveView:
         """Say what a reader should know before the first step."""
         self.stop()
         if event.fallback:
-            self.output.say(
-                Text(
-                    f"{event.data_requested} could not be found or downloaded: {doing} on the built-in {event.data} "
-                    f"instead. The real thing, with network: {event.real_command}",
-                    style="bold yellow",
-                )
+            self.output.warn(
+                f"{event.data_requested} could not be found or downloaded: {doing} on the built-in {event.data} "
+                f"instead. The real thing, with network: {event.real_command}"
             )
         for notice in self.notices:
             self.output.note(notice)

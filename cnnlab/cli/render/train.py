@@ -133,19 +133,13 @@ class TrainView(LiveView):
 
 def render_curves(output: Output, rows: list[EpochRow]) -> None:
     """Loss and accuracy of training and validation, drawn in the terminal."""
+    loss: dict[str, list[float | None]] = {"train": [row.train_loss for row in rows]}
+    accuracy: dict[str, list[float | None]] = {"train": [100 * row.train_acc for row in rows]}
+    if any(row.val_loss is not None for row in rows):
+        loss["val"] = [row.val_loss for row in rows]
+        accuracy["val"] = [None if row.val_acc is None else 100 * row.val_acc for row in rows]
     x = [row.epoch for row in rows]
-    output.say(
-        "",
-        Curves("loss", x, {"train": [row.train_loss for row in rows], "val": [row.val_loss for row in rows]}),
-        Curves(
-            "accuracy %",
-            x,
-            {
-                "train": [100 * row.train_acc for row in rows],
-                "val": [None if row.val_acc is None else 100 * row.val_acc for row in rows],
-            },
-        ),
-    )
+    output.say("", Curves("loss", x, loss), Curves("accuracy %", x, accuracy))
 
 
 def render_result(output: Output, event: RunFinished) -> None:
