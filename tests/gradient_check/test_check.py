@@ -208,6 +208,11 @@ def test_the_seed_decides_everything():
     assert first != other
 
 
+def test_a_net_takes_any_seed():
+    report = gradcheck(arch="mlp:width=4,depth=1", seed=2**64)
+    assert report.passed, failure(report).message
+
+
 def test_how_a_report_becomes_an_error():
     assert failure(Report()) is None
     caught, missed = BugCheck("a", "Linear", "", True, "x"), BugCheck("b", "Linear", "", False, None)
