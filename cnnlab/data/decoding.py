@@ -1,7 +1,6 @@
 """Pictures decoded in parallel, brought to one size, and laid into arrays."""
 
 import hashlib
-import os
 import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
@@ -15,7 +14,8 @@ from cnnlab.data.dataset import OnProgress, Part, Progress
 from cnnlab.data.layout import PARTS, check_classes, place
 from cnnlab.errors import DataError, MachineError, PictureError
 from cnnlab.imaging.pictures import TooManyPixels, read_rgb_or_gray
-from cnnlab.reading import physical_memory, read_up_to
+from cnnlab.machine import physical_memory, usable_cores
+from cnnlab.reading import read_up_to
 from cnnlab.text import counted, printable
 
 MAX_FILE_BYTES = 256 << 20
@@ -55,7 +55,7 @@ def decode(
     Raises:
         MachineError: a file that may not be read; more pictures than the machine has memory for.
     """
-    workers = min(8, os.cpu_count() or 1)
+    workers = min(8, usable_cores())
     chunks = _chunks(pictures)
     running: deque[tuple[int, Future[list[Decoded]]]] = deque()
     budget = _Budget(total)
