@@ -1,7 +1,11 @@
 """What this machine has, of it what this process may use, and its locks on files."""
 
+import importlib.util
 import os
 import sys
+from pathlib import Path
+
+from cnnlab.files import is_file
 
 
 def usable_cores() -> int:
@@ -17,6 +21,13 @@ def physical_memory() -> int | None:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return None
+
+
+def file_of_package(package: str, *steps: str) -> Path | None:
+    """A file that an installed package brings along, found without importing it; None where there is none."""
+    found = importlib.util.find_spec(package)
+    places = (found.submodule_search_locations or []) if found else []
+    return next((file for place in places if is_file(file := Path(place, *steps))), None)
 
 
 def lock(descriptor: int) -> None:
