@@ -104,15 +104,16 @@ def _formulas(text: str) -> str:
     return "\n".join(" ".join(formula.split()) for formula in re.split(r";\s{2,}|;\n", text.strip()))
 
 
-def _run(layer: Any, x: Array, delta: Array | None = None) -> tuple[Array, Array, dict[str, Array]]:
-    """Output, δ and all gradients, without the axes of batch and channel where they are 1."""
+def _run(layer: Any, x: Array, delta: Array | None = None) -> tuple[Array, dict[str, Array]]:
+    """The output, and the gradients by name; δ, brought to the output's shape, is 1 everywhere if None."""
     subject = Subject(layer, x)
     output = subject.forward()
     upstream = np.ones_like(output) if delta is None else delta.reshape(output.shape)
-    return output, upstream, subject.backward(upstream)
+    return output, subject.backward(upstream)
 
 
 def _map(array: Array) -> Array:
+    """(1, 1, H, W) as (H, W); what is no map stays as it is."""
     return array.reshape(array.shape[-2:]) if array.ndim == 4 else array
 
 
@@ -130,7 +131,7 @@ def _linear(name: str) -> Worked:
     layer = backprop.Linear(3, 3, dtype=np.float64)
     layer.weight, layer.bias = np.array([[1.0, 0.0, 2.0], [-1.0, 1.0, 0.0], [0.0, 2.0, 1.0]]), np.zeros(3)
     x, delta = X[:1], DELTA[:1]
-    z, _, grads = _run(layer, x, delta)
+    z, grads = _run(layer, x, delta)
     by_input = [(layer.weight[j, 0], delta[0, j]) for j in range(3)]
     lines = [
         f"∂J/∂w[0,1] = δ[0]·x[1] = {_sum([(delta[0, 0], x[0, 1])])}",
@@ -148,7 +149,7 @@ def _conv(name: str) -> Worked:
     layer.weight = np.array([[[[1.0, 0.0], [2.0, -1.0]]]])
     w: Array = layer.weight[0, 0]
     delta: Array = np.array([[1.0, 2.0], [-1.0, 3.0]])
-    z, _, grads = _run(layer, X.reshape(1, 1, 3, 3), delta)
+    z, grads = _run(layer, X.reshape(1, 1, 3, 3), delta)
     by_weight = [(delta[i, j], X[i, j + 1]) for i, j in np.ndindex(2, 2)]
     by_input = [(delta[1 - u, 1 - v], w[u, v]) for u, v in np.ndindex(2, 2)]
     lines = [
@@ -170,7 +171,7 @@ def _conv(name: str) -> Worked:
 
 def _max_pool(name: str) -> Worked:
     delta = np.array([[1.0, 2.0], [-1.0, 4.0]])
-    z, _, grads = _run(backprop.MaxPool2d(2, stride=1), X.reshape(1, 1, 3, 3), delta)
+    z, grads = _run(backprop.MaxPool2d(2, stride=1), X.reshape(1, 1, 3, 3), delta)
     lines = [
         "x[1,1] = 3 is the greatest of all four windows (2×2, stride 1), so it gets all four δ:",
         f"∂J/∂x[1,1] = {_sum([(one,) for one in delta.ravel()])}; every other element gets 0",
@@ -180,14 +181,14 @@ def _max_pool(name: str) -> Worked:
 
 def _global_max_pool(name: str) -> Worked:
     delta = np.array([[1.8]])
-    z, _, grads = _run(backprop.AdaptiveMaxPool2d(1), X.reshape(1, 1, 3, 3), delta)
+    z, grads = _run(backprop.AdaptiveMaxPool2d(1), X.reshape(1, 1, 3, 3), delta)
     lines = ["x[1,1] = 3 is the greatest of the map: ∂J/∂x[1,1] = δ = 1.8; every other element gets 0"]
     return Worked({"x": X, "δ": delta}, {"z": _map(z), "∂J/∂x": _map(grads["input"])}, lines)
 
 
 def _avg_pool(name: str) -> Worked:
     delta = np.array([[1.0, 2.0], [-1.0, 4.0]])
-    z, _, grads = _run(backprop.AvgPool2d(2, stride=1), X.reshape(1, 1, 3, 3), delta)
+    z, grads = _run(backprop.AvgPool2d(2, stride=1), X.reshape(1, 1, 3, 3), delta)
     lines = [
         f"∂J/∂x[0,1] = ¼ (δ[0,0] + δ[0,1]) = {_sum([(0.25, delta[0, 0]), (0.25, delta[0, 1])])}: two windows hold it",
         f"∂J/∂x[1,1] = ¼ Σ δ = {_sum([(0.25, one) for one in delta.ravel()])}: all four windows hold it",
@@ -197,7 +198,7 @@ def _avg_pool(name: str) -> Worked:
 
 def _global_pool(name: str) -> Worked:
     delta = np.array([[1.8]])
-    z, _, grads = _run(backprop.AdaptiveAvgPool2d(1), X.reshape(1, 1, 3, 3), delta)
+    z, grads = _run(backprop.AdaptiveAvgPool2d(1), X.reshape(1, 1, 3, 3), delta)
     return Worked(
         {"x": X, "δ": delta}, {"z": _map(z), "∂J/∂x": _map(grads["input"])}, ["∂J/∂x[i,j] = δ / (3·3) = 1.8 / 9 = 0.2"]
     )
@@ -205,7 +206,7 @@ def _global_pool(name: str) -> Worked:
 
 def _activation(name: str) -> Worked:
     layer = getattr(backprop, name)()
-    a, _, grads = _run(layer, X, DELTA)
+    a, grads = _run(layer, X, DELTA)
     slope = layer.backward(np.ones_like(X))
     line = f"∂J/∂z[1,2] = δ[1,2]·f′(z[1,2]) = f′({_number(X[1, 2])})·δ = {_sum([(slope[1, 2], DELTA[1, 2])])}"
     return Worked({"z": X, "δ": DELTA}, {"a = f(z)": a, "f′(z)": slope, "∂J/∂z = δ ∘ f′(z)": grads["input"]}, [line])
@@ -213,14 +214,14 @@ def _activation(name: str) -> Worked:
 
 def _flatten(name: str) -> Worked:
     delta = np.arange(9.0).reshape(1, 9)
-    z, _, grads = _run(backprop.Flatten(), X.reshape(1, 1, 3, 3), delta)
+    z, grads = _run(backprop.Flatten(), X.reshape(1, 1, 3, 3), delta)
     line = "x[1,2] stands at 1·3 + 2 = 5 of the row, so ∂J/∂x[1,2] = δ[5] = 5"
     return Worked({"x": X, "δ": delta}, {"z": z, "∂J/∂x": _map(grads["input"])}, [line])
 
 
 def _dropout(name: str) -> Worked:
     layer = backprop.Dropout(0.5)
-    z, _, grads = _run(layer, X, DELTA)
+    z, grads = _run(layer, X, DELTA)
     mask = layer.backward(np.ones_like(X))
     line = f"∂J/∂x[0,0] = m[0,0]·δ[0,0] = {_sum([(mask[0, 0], DELTA[0, 0])])}"
     return Worked({"x": X, "δ": DELTA, "m": mask}, {"y = m ∘ x": z, "∂J/∂x = m ∘ δ": grads["input"]}, [line])
@@ -230,7 +231,7 @@ def _batch_norm(name: str) -> Worked:
     layer = getattr(backprop, name)(3, eps=0.0, dtype=np.float64)
     layer.weight = np.array([1.0, 2.0, 1.0])
     shape = (3, 3) if name == "BatchNorm1d" else (3, 3, 1, 1)
-    y, _, grads = _run(layer, X.reshape(shape), DELTA)
+    y, grads = _run(layer, X.reshape(shape), DELTA)
     normal = ((X - X.mean(axis=0)) / X.std(axis=0))[:, 0]
     d = DELTA[:, 0]
     factor, mean, product = 1 / X[:, 0].std(), d.mean(), (d * normal).mean()
@@ -256,7 +257,7 @@ def _batch_norm(name: str) -> Worked:
 def _residual(name: str) -> Worked:
     body = backprop.Conv2d(1, 1, 1, bias=False, dtype=np.float64)
     body.weight = np.full((1, 1, 1, 1), 0.1)
-    y, _, grads = _run(backprop.Residual(body), X.reshape(1, 1, 3, 3), DELTA)
+    y, grads = _run(backprop.Residual(body), X.reshape(1, 1, 3, 3), DELTA)
     return Worked(
         {"x": X, "δ": DELTA},
         {"y = 0.1·x + x": _map(y), "∂J/∂x = 0.1·δ + δ": _map(grads["input"])},
@@ -268,7 +269,7 @@ def _sequential(name: str) -> Worked:
     first, second = (backprop.Linear(3, 3, bias=False, dtype=np.float64) for _ in range(2))
     first.weight, second.weight = np.eye(3) * 2, np.array([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0], [1.0, 0.0, 1.0]])
     net = backprop.Sequential(first, backprop.Sigmoid(), second)
-    z, _, grads = _run(net, X[:1], DELTA[:1])
+    z, grads = _run(net, X[:1], DELTA[:1])
     at_a = DELTA[:1] @ second.weight
     at_z = net[1].backward(at_a)
     lines = [
@@ -284,7 +285,7 @@ def _sequential(name: str) -> Worked:
 
 def _half_squared(name: str) -> Worked:
     target = np.eye(3)
-    value, _, grads = _run(LossAtTarget(backprop.HalfSquaredError(), target), X)
+    value, grads = _run(LossAtTarget(backprop.HalfSquaredError(), target), X)
     lines = [
         f"J = 1/3 · ½ Σ (a − y)² = {value[0]:.4g}",
         "∂J/∂a[0,1] = (a − y) / N = (2 − 0) / 3 = 0.6667",
@@ -294,7 +295,7 @@ def _half_squared(name: str) -> Worked:
 
 def _cross_entropy(name: str) -> Worked:
     target = np.array([0, 1, 2])
-    value, _, grads = _run(LossAtTarget(backprop.CrossEntropyLoss(), target), X)
+    value, grads = _run(LossAtTarget(backprop.CrossEntropyLoss(), target), X)
     p = np.exp(X) / np.exp(X).sum(axis=1, keepdims=True)
     lines = [
         f"J = −1/3 · (log {p[0, 0]:.4g} + log {p[1, 1]:.4g} + log {p[2, 2]:.4g}) = {value[0]:.4g}",
