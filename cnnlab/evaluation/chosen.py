@@ -15,7 +15,6 @@ from cnnlab.training.prepare import divide, load_data
 from cnnlab.training.settings import Settings
 
 SplitName = Literal["test", "val", "train"]
-SPLITS: tuple[SplitName, ...] = ("test", "val", "train")
 
 
 @dataclass(frozen=True)

@@ -124,15 +124,13 @@ class _Several(World):
                 for tensor in tensors:  # as bytes: not every backend has every type
                     distributed.broadcast(tensor.view(-1).view(torch.uint8), 0)
 
-    def agree(self) -> Wishes:
+    def agree(self) -> None:
         import torch
 
-        if not self.collective:
-            return self.agreed
-        flags = torch.tensor([float(self.wishes.stop), float(self.wishes.save)])
-        self.add_up(flags)
-        self.agreed = Wishes(bool(flags[0]), bool(flags[1]))
-        return self.agreed
+        if self.collective:
+            flags = torch.tensor([float(self.wishes.stop), float(self.wishes.save)])
+            self.add_up(flags)
+            self.agreed = Wishes(bool(flags[0]), bool(flags[1]))
 
     def remember(self, run: Path) -> None:
         if self.first:
