@@ -157,17 +157,17 @@ def assemble(where: str, pictures: list[Decoded], image_size: int | None, skip_b
     broken = sorted((picture for picture in pictures if picture.image is None), key=lambda found: found.name)
     notices = _broken(where, broken, len(pictures), skip_bad)
     pictures[:] = sorted((picture for picture in pictures if picture.image is not None), key=lambda found: found.name)
-    counted: dict[str, dict[str, int]] = {}
+    per_class: dict[str, dict[str, int]] = {}
     for picture in [*pictures, *broken]:
         part, label = place(picture.name)
-        of_part = counted.setdefault(part, {})
+        of_part = per_class.setdefault(part, {})
         of_part[label] = of_part.get(label, 0) + (picture.image is not None)
-    classes = check_classes(where, counted)
+    classes = check_classes(where, per_class)
     shape = _common_shape(where, pictures)
     if image_size is not None:
         notices.append(f"pictures are cut to their centre square and resized to {image_size}×{image_size} (Lanczos)")
     labels = {name: index for index, name in enumerate(classes)}
-    members: dict[str, list[tuple[int, str, np.ndarray]]] = {part: [] for part in PARTS if part in counted}
+    members: dict[str, list[tuple[int, str, np.ndarray]]] = {part: [] for part in PARTS if part in per_class}
     for picture in pictures:
         part, label = place(picture.name)
         assert picture.image is not None
