@@ -13,7 +13,8 @@ import numpy as np
 from cnnlab.data.dataset import OnProgress, Part, Progress
 from cnnlab.data.layout import PARTS, check_classes, place
 from cnnlab.errors import DataError, MachineError, PictureError
-from cnnlab.imaging.pictures import TooManyPixels, read_rgb_or_gray
+from cnnlab.imaging.headers import TooManyPixels
+from cnnlab.imaging.pictures import read_rgb_or_gray
 from cnnlab.machine import physical_memory, usable_cores
 from cnnlab.reading import read_up_to
 from cnnlab.text import counted, printable
