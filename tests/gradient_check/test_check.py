@@ -12,7 +12,7 @@ from cnnlab.gradient_check import BugCheck, Report, explain, failure, gradcheck
 from cnnlab.gradient_check.bugs import BUGS, Bug, Planted
 from cnnlab.gradient_check.cases import CASES
 from cnnlab.gradient_check.check import check_layer, check_subject
-from cnnlab.gradient_check.explain import EXAMPLES
+from cnnlab.gradient_check.examples import EXAMPLES
 from cnnlab.gradient_check.planting import check_with, judge
 from cnnlab.gradient_check.subject import Subject
 from cnnlab.gradient_check.verdicts import AUTOGRAD_TOLERANCE, DIFFERENCES_TOLERANCE
