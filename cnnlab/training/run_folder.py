@@ -22,7 +22,7 @@ from cnnlab.errors import CheckpointError, MachineError, UsageError
 from cnnlab.files import is_file, is_folder, sync_folder, write_atomically, writing
 from cnnlab.reading import read_up_to
 from cnnlab.text import command_path, cut, did_you_mean, name_part, nearest, printable
-from cnnlab.training.processes import resume_command
+from cnnlab.training.torchrun import resume_command
 
 MAX_JSON_BYTES = 12_000_000
 """Of one document: Python may need fifty times as much to hold it."""
