@@ -12,6 +12,7 @@ The Python door, with the commands' meaning: `cnnlab.train(arch="cnn", data="dig
 | `report` | figures |
 | `errors`, `choices` | errors with exit codes; what may be chosen from by name |
 | `text`, `reading`, `files` | strangers' text made safe; strangers' files read; files written whole |
+| `machine` | cores, memory, file locks |
 | `numbers` | numbers as tables and reports write them |
 | `randomness` | random numbers by seed, purpose, epoch and step |
 """

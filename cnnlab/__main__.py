@@ -15,7 +15,7 @@ def run() -> NoReturn:
     """
     try:
         from cnnlab.cli.main import main
-        from cnnlab.training.processes import several
+        from cnnlab.training.torchrun import several
 
         code = main()
     except KeyboardInterrupt:  # while that was imported; later ones are taken there

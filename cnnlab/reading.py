@@ -38,11 +38,3 @@ def read_up_to(path: Path, limit: int) -> bytes:
     """
     with open_file(path) as file:
         return file.read(limit + 1)
-
-
-def physical_memory() -> int | None:
-    """Bytes of this machine's memory; None where the system does not tell (Windows)."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None

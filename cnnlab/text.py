@@ -1,7 +1,8 @@
-"""Text of strangers made safe to show, and the nearest valid name for a wrong one."""
+"""Text of strangers made safe to show or to name a file by, and the nearest valid name for a wrong one."""
 
 import difflib
 import os
+import re
 import reprlib
 import shlex
 import subprocess
@@ -12,6 +13,8 @@ from typing import Any
 # Cc control, Cf format (bidirectional overrides), Cs lone surrogates of undecodable file names, Zl/Zp line breaks.
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
+LONGEST_NAME = 60
+"""Characters of a name that a user gives, and of a part of one that is made."""
 _LONGEST_WORD = 200
 
 
@@ -31,6 +34,14 @@ def cut(text: object, length: int = 100) -> str:
     """`printable`, cut to a length that a message can bear."""
     whole = str(text)
     return printable(whole[:length]) + ("…" if len(whole) > length else "")
+
+
+def name_part(text: str, otherwise: str) -> str:
+    """Text as a part of a file name that is legal everywhere: letters and digits of any script, dots, dashes.
+
+    `otherwise` where nothing of it remains.
+    """
+    return re.sub(r"[^\w.-]+", "-", text).strip("-. ")[:LONGEST_NAME].strip("-. ") or otherwise
 
 
 def as_written(value: Any) -> str:

@@ -13,7 +13,7 @@ class ReLU(Layer):
 
     def forward(self, x: Array) -> Array:
         """a = max(z, 0); the shape of z."""
-        self._accept(x)
+        self._check_input(x)
         a = np.maximum(x, 0)
         return self._keep(a, a)
 
@@ -33,7 +33,7 @@ class Sigmoid(Layer):
 
     def forward(self, x: Array) -> Array:
         """a = σ(z); the shape of z."""
-        self._accept(x)
+        self._check_input(x)
         a = _sigmoid(x)
         return self._keep(a, a)
 
@@ -53,7 +53,7 @@ class Tanh(Layer):
 
     def forward(self, x: Array) -> Array:
         """a = tanh z; the shape of z."""
-        self._accept(x)
+        self._check_input(x)
         a = np.tanh(x)
         return self._keep(a, a)
 
@@ -73,7 +73,7 @@ class GELU(Layer):
 
     def forward(self, x: Array) -> Array:
         """a = z Φ(z); the shape of z."""
-        self._accept(x)
+        self._check_input(x)
         phi = (0.5 * (1 + erf(x / math.sqrt(2)))).astype(x.dtype, copy=False)
         return self._keep(x * phi, x, phi)
 
@@ -94,7 +94,7 @@ class SiLU(Layer):
 
     def forward(self, x: Array) -> Array:
         """a = z σ(z); the shape of z."""
-        self._accept(x)
+        self._check_input(x)
         s = _sigmoid(x)
         return self._keep(x * s, x, s)
 
@@ -114,7 +114,7 @@ class Identity(Layer):
 
     def forward(self, x: Array) -> Array:
         """a = z."""
-        self._accept(x)
+        self._check_input(x)
         return self._keep(x)
 
     def backward(self, delta: Array) -> Array:

@@ -34,7 +34,7 @@ class Sequential(Layer):
 
     def forward(self, x: Array) -> Array:
         """fᴸ(… f²(f¹(x)))."""
-        self._accept(x)
+        self._check_input(x)
         for layer in self:
             x = layer.forward(x)
         return self._keep(x)
@@ -75,7 +75,7 @@ class Residual(Layer):
         Raises:
             ShapeError: the two terms differ in shape.
         """
-        self._accept(x)
+        self._check_input(x)
         residual = self.body.forward(x)
         kept = x if self.shortcut is None else self.shortcut.forward(x)
         if residual.shape != kept.shape:

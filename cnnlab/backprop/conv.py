@@ -63,7 +63,7 @@ class Conv2d(Layer):
 
         (N, in_channels, H, W) → (N, out_channels, ⌊(H + 2p − K) / s⌋ + 1, the same of W).
         """
-        self._accept(x, "N", "in_channels", "H", "W")
+        self._check_input(x, "N", "in_channels", "H", "W")
         if x.shape[1] != self.in_channels:
             raise ShapeError(f"{self} expects {self.in_channels} input channels, received an input of {x.shape}")
         weight = self._parameter("weight", (self.out_channels, self.in_channels, *self.kernel_size), x.dtype)

@@ -24,7 +24,7 @@ class Dropout(Layer):
 
     def forward(self, x: Array) -> Array:
         """m ∘ x with m ∈ {0, 1/(1 − p)}; the shape of x."""
-        self._accept(x)
+        self._check_input(x)
         if not self.training or self.p == 0:
             return self._keep(x, None)
         rng = self.rng or np.random.default_rng()

@@ -8,7 +8,7 @@ class Flatten(Layer):
 
     def forward(self, x: Array) -> Array:
         """The same values, one row an image."""
-        self._accept(x)
+        self._check_input(x)
         if x.ndim < 2:
             raise ShapeError(f"{self} expects an input of at least two axes, received {x.shape}")
         return self._keep(x.reshape(x.shape[0], -1), x.shape)

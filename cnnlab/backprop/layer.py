@@ -137,12 +137,11 @@ class Layer:
     def _describe(self) -> str:
         return ""
 
-    def _accept(self, x: Array, *axes: str) -> Array:
-        """`x`, checked to be a finite float array with these axes (any number of them where none are named)."""
+    def _check_input(self, x: Array, *axes: str) -> None:
+        """Refuse what is not a finite float array with these axes (any number of them where none are named)."""
         self._check_array(x, "input")
         if axes and x.ndim != len(axes):
             raise ShapeError(f"{self} expects an input of shape ({', '.join(axes)}), received {x.shape}")
-        return x
 
     def _keep(self, output: Array, *saved: Any) -> Array:
         """`output`, after what backward needs has been put aside."""

@@ -31,7 +31,7 @@ class Linear(Layer):
 
     def forward(self, x: Array) -> Array:
         """z[n,j] = Σₖ w[j,k] · x[n,k] + b[j]. (N, in_features) → (N, out_features)."""
-        self._accept(x, "N", "in_features")
+        self._check_input(x, "N", "in_features")
         if x.shape[1] != self.in_features:
             raise ShapeError(f"{self} expects an input of shape (N, {self.in_features}), received {x.shape}")
         weight = self._parameter("weight", (self.out_features, self.in_features), x.dtype)

@@ -46,7 +46,7 @@ class _BatchNorm(Layer):
             ShapeError: the number of axes or channels is wrong, or in training a channel has a single value.
             NumericError: a running variance that was assigned is negative.
         """
-        self._accept(x)
+        self._check_input(x)
         if x.ndim not in self._ranks or x.shape[1] != self.num_features:
             axes = " or ".join(str(rank) for rank in self._ranks)
             raise ShapeError(f"{self} expects {self.num_features} channels and {axes} axes, received {x.shape}")

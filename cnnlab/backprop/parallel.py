@@ -4,7 +4,6 @@ Two workers on chunks that stay in the cache beat one product over the whole bat
 of a worker depends only on the batch and the number of threads, so sums are added in the same order every time.
 """
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -13,18 +12,13 @@ from functools import lru_cache
 from threadpoolctl import ThreadpoolController
 
 from cnnlab.errors import UsageError
+from cnnlab.machine import usable_cores
 
 _SMALL = 1 << 16
 """Below this many element operations, handing work to a thread costs more than doing it."""
 
 
-def _available_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-_threads = _available_cores()
+_threads = usable_cores()
 
 
 def set_threads(count: int) -> None:

@@ -61,7 +61,7 @@ class MaxPool2d(_Pool2d):
 
     def forward(self, x: Array) -> Array:
         """z[n,c,i,j] = max_{u,v} x[n, c, i·s+u−p, j·s+v−p]. (N, C, H, W) → (N, C, ⌊(H + 2p − K) / s⌋ + 1, …)."""
-        self._accept(x, "N", "C", "H", "W")
+        self._check_input(x, "N", "C", "H", "W")
         size = output_size(self, x, self.kernel_size, self.stride, self.padding)
         z = np.empty((*x.shape[:2], *size), x.dtype)
         places = self.kernel_size[0] * self.kernel_size[1]
@@ -117,7 +117,7 @@ class AvgPool2d(_Pool2d):
 
     def forward(self, x: Array) -> Array:
         """z[n,c,i,j] = 1/K² · Σ_{u,v} x[n, c, i·s+u−p, j·s+v−p]. (N, C, H, W) → (N, C, ⌊(H + 2p − K) / s⌋ + 1, …)."""
-        self._accept(x, "N", "C", "H", "W")
+        self._check_input(x, "N", "C", "H", "W")
         size = output_size(self, x, self.kernel_size, self.stride, self.padding)
         divisor = self._divisor(x, size)
         z = np.empty((*x.shape[:2], *size), x.dtype)
@@ -182,7 +182,7 @@ class AdaptiveMaxPool2d(_GlobalPool2d):
 
     def forward(self, x: Array) -> Array:
         """z[n,c] = max_{i,j} x[n,c,i,j]. (N, C, H, W) → (N, C, 1, 1)."""
-        self._accept(x, "N", "C", "H", "W")
+        self._check_input(x, "N", "C", "H", "W")
         maps = x.reshape(*x.shape[:2], -1)  # (N, C, H·W)
         winner = maps.argmax(axis=2, keepdims=True)
         return self._keep(np.take_along_axis(maps, winner, axis=2)[..., None], x.shape, winner)
@@ -204,7 +204,7 @@ class AdaptiveAvgPool2d(_GlobalPool2d):
 
     def forward(self, x: Array) -> Array:
         """z[n,c] = 1/(H·W) · Σ_{i,j} x[n,c,i,j]. (N, C, H, W) → (N, C, 1, 1)."""
-        self._accept(x, "N", "C", "H", "W")
+        self._check_input(x, "N", "C", "H", "W")
         return self._keep(x.mean(axis=(2, 3), keepdims=True), x.shape)
 
     def backward(self, delta: Array) -> Array:

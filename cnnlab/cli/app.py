@@ -47,7 +47,7 @@ def cnnlab(
     cnnlab gradcheck Conv2d --explain           the hand-derived gradients, proved
     cnnlab filter photo.png --kernel sobel-x    what an image kernel does
     """
-    from cnnlab.training.processes import require_one_process
+    from cnnlab.training.torchrun import require_one_process
 
     if context.invoked_subcommand != "train":
         require_one_process(f"cnnlab {context.invoked_subcommand}")

@@ -120,7 +120,7 @@ def _asked(arguments: Sequence[str], long: str, short: str | None = None) -> boo
 def _fail(error: CnnlabError, arguments: Sequence[str]) -> int:
     from cnnlab.cli.render.console import render_error
     from cnnlab.cli.signals import abandon_output
-    from cnnlab.training.processes import rank, several
+    from cnnlab.training.torchrun import rank, several
 
     if several() and not _is_for_me_to_tell(error):
         return error.exit_code
@@ -138,7 +138,8 @@ def _is_for_me_to_tell(error: CnnlabError) -> bool:
 
     What they have not agreed on is told late by all but the first: if that has it too, torchrun ends the others.
     """
-    from cnnlab.training.processes import TELL_SECONDS, rank
+    from cnnlab.training.processes import TELL_SECONDS
+    from cnnlab.training.torchrun import rank
 
     if rank():
         if error.told_elsewhere or isinstance(error, Stopped):

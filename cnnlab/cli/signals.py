@@ -96,7 +96,7 @@ def _show_nothing(event: "Event") -> None:
 
 
 def _left_at_once(number: int, run: Path | None) -> Stopped:
-    from cnnlab.training.processes import resume_command
+    from cnnlab.training.torchrun import resume_command
 
     if run is None:
         return Stopped("stopped before the first step: nothing was lost", signal_number=number)

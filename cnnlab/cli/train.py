@@ -97,8 +97,8 @@ def train(
     from cnnlab.recipe import load
     from cnnlab.recipe.effect import without_effect
     from cnnlab.recipe.spec import parse_options, parse_spec
-    from cnnlab.training.processes import rank, require_one_process
     from cnnlab.training.settings import Settings, require_alone
+    from cnnlab.training.torchrun import rank, require_one_process
 
     for asked, flag in (
         (show_list, "--list"),

@@ -25,9 +25,9 @@ from cnnlab.training.events import tell_nobody
 from cnnlab.training.going_on import environment_of
 from cnnlab.training.lock import only_process
 from cnnlab.training.prepare import load_data, real_command
-from cnnlab.training.processes import require_one_process
 from cnnlab.training.run_folder import read_json, require_name, write_json
 from cnnlab.training.settings import Settings
+from cnnlab.training.torchrun import require_one_process
 
 PLAN = "plan.json"
 RUNS = "runs"

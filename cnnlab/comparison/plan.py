@@ -14,9 +14,9 @@ from cnnlab.errors import CnnlabError, UsageError
 from cnnlab.recipe.load import digest
 from cnnlab.recipe.schema import Recipe
 from cnnlab.recipe.spec import Scalar
-from cnnlab.text import printable
+from cnnlab.text import LONGEST_NAME, printable
 from cnnlab.training.going_on import environment_of
-from cnnlab.training.run_folder import LONGEST_NAME, safe_name
+from cnnlab.training.run_folder import safe_name
 from cnnlab.training.settings import Settings
 
 

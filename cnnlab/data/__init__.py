@@ -15,9 +15,8 @@
 | `augmentation` | batches: crop, mirror, cutout; mixup |
 """
 
-from cnnlab.data.augmentation import Augmentation, Moves, batch, draw, in_turns, mixup, pick
+from cnnlab.data.augmentation import Augmentation, Moves, draw, in_turns, mixup, pick
 from cnnlab.data.dataset import DataSet, Part, Progress
-from cnnlab.data.duplicates import overlap
 from cnnlab.data.loading import load
 from cnnlab.data.splitting import sample, split
 from cnnlab.data.standard import DATASETS
@@ -29,12 +28,10 @@ __all__ = [
     "Moves",
     "Part",
     "Progress",
-    "batch",
     "draw",
     "in_turns",
     "load",
     "mixup",
-    "overlap",
     "pick",
     "sample",
     "split",

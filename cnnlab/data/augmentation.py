@@ -35,32 +35,6 @@ class Moves:
     """(2, b) top and left of the square painted over, either below 0 at times; None: no cutout."""
 
 
-def batch(
-    images: np.ndarray,
-    indices: np.ndarray,
-    augmentation: Augmentation,
-    rng: np.random.Generator,
-    *,
-    fill: np.ndarray | int = 128,
-) -> np.ndarray:
-    """Pick and augment one batch.
-
-    Args:
-        images: (N, H, W, C) uint8, C-contiguous; left as it is.
-        indices: (B,) which pictures.
-        augmentation: crop, flip and cutout; `mixup` acts on floats and labels and is left to the caller.
-        rng: draws for the whole batch; the same generator state gives the same batch.
-        fill: the colour of cutout, (C,) or one level; the training set's mean is the usual choice.
-
-    Returns:
-        (B, H, W, C) uint8.
-
-    Sources: crop with reflect padding and mirror as in K. He et al. 2015 (zero padding there); cutout is DeVries
-    and Taylor 2017, its centre anywhere in the picture, so that part of the square may fall outside.
-    """
-    return pick(images, draw(images.shape[1:3], indices, augmentation, rng), augmentation.cutout, fill)
-
-
 def draw(
     size: tuple[int, ...],
     indices: np.ndarray,
@@ -69,11 +43,17 @@ def draw(
     rows: np.ndarray | None = None,
     mirrored: np.ndarray | None = None,
 ) -> Moves:
-    """Draw what `batch` does to a batch of pictures of `size` (H, W).
+    """Draw what is done to a batch of pictures of `size` (H, W).
 
     Args:
+        indices: (B,) which pictures of the training set.
+        augmentation: crop, flip and cutout; `mixup` acts on floats and labels and is left to the caller.
+        rng: draws for the whole batch; the same generator state gives the same moves.
         rows: (b,) the pictures of the batch that are wanted; None: all. The draw is that of the whole batch.
         mirrored: (B,) which pictures are mirrored; None: drawn, where the augmentation mirrors at all.
+
+    Sources: crop with reflect padding and mirror as in K. He et al. 2015 (zero padding there); cutout is DeVries
+    and Taylor 2017, its centre anywhere in the picture, so that part of the square may fall outside.
     """
     (height, width), count = size, len(indices)
     vertical = horizontal = corners = None
@@ -107,7 +87,13 @@ def in_turns(count: int, epoch: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def pick(images: np.ndarray, moves: Moves, cutout: int = 0, fill: np.ndarray | int = 128) -> np.ndarray:
-    """The pictures (b, H, W, C) uint8 that `moves` make of `images`; `cutout` and `fill` as for `batch`."""
+    """The pictures (b, H, W, C) uint8 that `moves` make of `images`.
+
+    Args:
+        images: (N, H, W, C) uint8, C-contiguous; left as it is.
+        cutout: side in pixels of the square painted over, as in the augmentation that the moves were drawn for.
+        fill: its colour, (C,) or one level; the training set's mean is the usual choice.
+    """
     height, width, channels = images.shape[1:]
     if moves.vertical is None or moves.horizontal is None:
         out = images[moves.indices]

@@ -1,7 +1,6 @@
 """Pictures decoded in parallel, brought to one size, and laid into arrays."""
 
 import hashlib
-import os
 import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
@@ -14,8 +13,10 @@ import numpy as np
 from cnnlab.data.dataset import OnProgress, Part, Progress
 from cnnlab.data.layout import PARTS, check_classes, place
 from cnnlab.errors import DataError, MachineError, PictureError
-from cnnlab.imaging.pictures import TooManyPixels, read_rgb_or_gray
-from cnnlab.reading import physical_memory, read_up_to
+from cnnlab.imaging.headers import TooManyPixels
+from cnnlab.imaging.pictures import read_rgb_or_gray
+from cnnlab.machine import physical_memory, usable_cores
+from cnnlab.reading import read_up_to
 from cnnlab.text import counted, printable
 
 MAX_FILE_BYTES = 256 << 20
@@ -55,7 +56,7 @@ def decode(
     Raises:
         MachineError: a file that may not be read; more pictures than the machine has memory for.
     """
-    workers = min(8, os.cpu_count() or 1)
+    workers = min(8, usable_cores())
     chunks = _chunks(pictures)
     running: deque[tuple[int, Future[list[Decoded]]]] = deque()
     budget = _Budget(total)
@@ -157,17 +158,17 @@ def assemble(where: str, pictures: list[Decoded], image_size: int | None, skip_b
     broken = sorted((picture for picture in pictures if picture.image is None), key=lambda found: found.name)
     notices = _broken(where, broken, len(pictures), skip_bad)
     pictures[:] = sorted((picture for picture in pictures if picture.image is not None), key=lambda found: found.name)
-    counted: dict[str, dict[str, int]] = {}
+    per_class: dict[str, dict[str, int]] = {}
     for picture in [*pictures, *broken]:
         part, label = place(picture.name)
-        of_part = counted.setdefault(part, {})
+        of_part = per_class.setdefault(part, {})
         of_part[label] = of_part.get(label, 0) + (picture.image is not None)
-    classes = check_classes(where, counted)
+    classes = check_classes(where, per_class)
     shape = _common_shape(where, pictures)
     if image_size is not None:
         notices.append(f"pictures are cut to their centre square and resized to {image_size}×{image_size} (Lanczos)")
     labels = {name: index for index, name in enumerate(classes)}
-    members: dict[str, list[tuple[int, str, np.ndarray]]] = {part: [] for part in PARTS if part in counted}
+    members: dict[str, list[tuple[int, str, np.ndarray]]] = {part: [] for part in PARTS if part in per_class}
     for picture in pictures:
         part, label = place(picture.name)
         assert picture.image is not None

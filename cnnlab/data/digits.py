@@ -1,12 +1,11 @@
 """The built-in set: the 1,797 real 8×8 digits that scikit-learn ships (UCI, Optical Recognition of Digits)."""
 
 import gzip
-import importlib.util
-from pathlib import Path
 
 import numpy as np
 
 from cnnlab.data.dataset import Part
+from cnnlab.machine import file_of_package
 
 LEVELS = 16
 """The file's pixels are 0 … 16."""
@@ -24,12 +23,10 @@ def read_digits() -> Part:
 
 
 def _table() -> np.ndarray:
-    package = importlib.util.find_spec("sklearn")
-    for location in (package.submodule_search_locations or []) if package else []:
-        file = Path(location, "datasets", "data", "digits.csv.gz")
-        if file.is_file():
-            with gzip.open(file, "rt", encoding="ascii") as lines:
-                return np.loadtxt(lines, delimiter=",")
+    file = file_of_package("sklearn", "datasets", "data", "digits.csv.gz")
+    if file is not None:
+        with gzip.open(file, "rt", encoding="ascii") as lines:
+            return np.loadtxt(lines, delimiter=",")
     from sklearn.datasets import load_digits
 
     data, target = load_digits(return_X_y=True)

@@ -25,6 +25,7 @@ from cnnlab import __version__
 from cnnlab.data.dataset import OnProgress, Progress
 from cnnlab.data.standard import RemoteFile
 from cnnlab.errors import DataError, MachineError, UsageError
+from cnnlab.machine import lock
 from cnnlab.text import printable
 
 ANSWER_SECONDS = 5.0
@@ -265,15 +266,7 @@ def _opened(part: Path) -> BufferedRandom:
 def _lock(out: BufferedRandom, target: Path) -> None:
     """Lock the `.part` file until it is closed, so that two processes do not write into it at once."""
     try:
-        if os.name == "nt":
-            import msvcrt
-
-            out.seek(1 << 40)  # a byte that is never there: Windows would keep locked ones from being read
-            msvcrt.locking(out.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-        else:
-            import fcntl
-
-            fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(out.fileno())
     except (BlockingIOError, PermissionError):
         raise MachineError(
             f"another process is downloading {printable(target)}", hint="Wait for it, then start again"

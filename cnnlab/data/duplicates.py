@@ -7,12 +7,11 @@ from cnnlab.errors import DataError
 from cnnlab.text import counted
 
 
-def overlap(learnt: Part, held_out: Part) -> np.ndarray:
-    """Indices (M,) of the pictures of `held_out` that stand in `learnt` too, pixel for pixel."""
-    return _overlap(learnt, held_out, hashes(learnt.images), hashes(held_out.images))
-
-
 def _overlap(learnt: Part, held_out: Part, known: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Indices (M,) of the pictures of `held_out` that stand in `learnt` too, pixel for pixel.
+
+    `known` and `asked` are the `hashes` of the two.
+    """
     if learnt.images.shape[1:] != held_out.images.shape[1:]:
         return np.empty(0, np.int64)
     # Hashes of 64 bits first; then the few whose hashes agree are compared byte for byte.

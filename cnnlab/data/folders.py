@@ -15,6 +15,7 @@ from cnnlab.data.layout import PARTS, Layout
 from cnnlab.errors import DataError, MachineError
 from cnnlab.files import is_file
 from cnnlab.imaging.pictures import is_clutter
+from cnnlab.machine import usable_cores
 from cnnlab.text import printable
 
 
@@ -61,7 +62,7 @@ def content_digest(listing: FolderListing, on_progress: OnProgress) -> str:
     """SHA-256 over the names and the bytes of all files."""
     names = sorted(listing.files)
     digests = {}
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, usable_cores())) as pool:
         hashed = pool.map(lambda name: hashlib.sha256(read_bounded(Path(listing.files[name]))).digest(), names)
         for index, (name, digest) in enumerate(zip(names, hashed, strict=True)):
             digests[name] = digest

@@ -35,7 +35,6 @@ def load(
     data_dir: Path | None = None,
     image_size: int | None = None,
     offline: bool = False,
-    allow_fallback: bool = True,
     skip_bad: bool = False,
     allow_duplicates: bool = False,
     on_progress: OnProgress = silent,
@@ -44,12 +43,11 @@ def load(
 
     Args:
         name: a name of `DATASETS`, a folder of pictures (train/CLASS/*), the CIFAR archive or its unpacked folder,
-            an archive of such a folder; None: nothing was named, so CIFAR-10, or digits where it cannot be had.
+            an archive of such a folder; None: nothing was named, so CIFAR-10, or digits where it cannot be
+            had and CNNLAB_NO_FALLBACK=1 does not forbid it.
         data_dir: where named sets are looked for first, and where downloads go.
         image_size: side length that every picture is brought to (centre square, Lanczos); None: they must agree.
         offline: ask no network.
-        allow_fallback: whether digits may stand in for CIFAR-10 where nothing was named (CNNLAB_NO_FALLBACK=1
-            forbids it too).
         skip_bad: leave out pictures that cannot be read, and say so in the notices, instead of refusing.
         allow_duplicates: let a folder's pictures stand in two parts, and say so in the notices.
         on_progress: receives `Progress` while something long goes on.
@@ -61,7 +59,7 @@ def load(
     """
     try:
         if name is None:
-            data = _default(data_dir, image_size, offline, allow_fallback, on_progress)
+            data = _default(data_dir, image_size, offline, on_progress)
         elif name in STANDARD:
             data = _named(STANDARD[name], data_dir, image_size, offline, on_progress)
         else:
@@ -77,14 +75,12 @@ def load(
     return replace(data, requested=DEFAULT if name is None else printable(name), notices=tuple(notices))
 
 
-def _default(
-    data_dir: Path | None, image_size: int | None, offline: bool, allow_fallback: bool, on_progress: OnProgress
-) -> DataSet:
+def _default(data_dir: Path | None, image_size: int | None, offline: bool, on_progress: OnProgress) -> DataSet:
     """CIFAR-10, or digits where it can neither be found nor had and that is allowed."""
     try:
         return _named(STANDARD[DEFAULT], data_dir, image_size, offline, on_progress)
     except Unavailable as error:
-        if not allow_fallback or os.environ.get("CNNLAB_NO_FALLBACK") == "1":
+        if os.environ.get("CNNLAB_NO_FALLBACK") == "1":
             raise
         data = _named(STANDARD[FALLBACK], data_dir, image_size, offline, on_progress)
         return replace(data, fallback=True, notices=(error.message, *data.notices))

@@ -22,9 +22,9 @@ from cnnlab.training.engines.base import Engine
 from cnnlab.training.going_on import require_same_training
 from cnnlab.training.net import build_net
 from cnnlab.training.prepare import make_engine
-from cnnlab.training.processes import resume_command
 from cnnlab.training.run_folder import RunFolder, read_json, require_sound
 from cnnlab.training.settings import Settings
+from cnnlab.training.torchrun import resume_command
 
 _MAX_LEVELS = 3 * 4096**2
 """Of one picture: larger ones no net of a run folder has been trained on."""

@@ -11,7 +11,7 @@
 | `bugs`, `planting` | known mistakes; that each is caught |
 | `user_layer` | a user's own class |
 | `whole_net` | a net of `cnnlab.models` |
-| `explain` | the formulas with numbers |
+| `explain`, `examples` | the formulas; their worked numbers |
 """
 
 from cnnlab.gradient_check.explain import Explanation, explain

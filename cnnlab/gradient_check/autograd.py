@@ -10,18 +10,7 @@ from torch import nn
 from cnnlab import backprop
 from cnnlab.backprop import Array
 from cnnlab.gradient_check.subject import LossAtTarget, dropout_generator, seed_dropout
-from cnnlab.models.layers import Dropout
-
-
-class _Residual(nn.Module):
-    def __init__(self, body: nn.Module, shortcut: nn.Module | None) -> None:
-        super().__init__()
-        self.body = body
-        self.shortcut = shortcut
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        kept = x if self.shortcut is None else self.shortcut(x)
-        return torch.add(self.body(x), kept)
+from cnnlab.models.layers import Dropout, Residual
 
 
 class _Loss(nn.Module):
@@ -55,7 +44,7 @@ def _module(layer: Any) -> nn.Module:
         case backprop.Sequential():
             return nn.Sequential(OrderedDict((name, twin(child)) for name, child in layer.children().items()))
         case backprop.Residual():
-            return _Residual(twin(layer.body), None if layer.shortcut is None else twin(layer.shortcut))
+            return Residual(twin(layer.body), None if layer.shortcut is None else twin(layer.shortcut))
         case backprop.Dropout():
             return Dropout(layer.p)
         case backprop.Linear():

@@ -1,7 +1,7 @@
 """How far two gradients lie apart, and what that says."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -59,16 +59,6 @@ class BugCheck:
     caught: bool
     caught_by: str | None
 
-    def document(self) -> dict[str, Any]:
-        """The planted bug as JSON holds it."""
-        return {
-            "name": self.name,
-            "layer": self.layer,
-            "statement": self.statement,
-            "caught": self.caught,
-            "caught_by": self.caught_by,
-        }
-
 
 @dataclass(frozen=True)
 class Match:
@@ -113,10 +103,8 @@ class Report:
         """The report as JSON holds it."""
         return {
             "checks": [check.document() for check in self.checks],
-            "bugs": [bug.document() for bug in self.bugs],
-            "matches": [
-                {"parameter": match.parameter, "bug": match.bug, "statement": match.statement} for match in self.matches
-            ],
+            "bugs": [asdict(bug) for bug in self.bugs],
+            "matches": [asdict(match) for match in self.matches],
             "passed": self.passed,
         }
 

@@ -7,7 +7,7 @@
 | `kernels` | what a kernel is; the named ones |
 | `parsing` | a kernel as it is typed |
 | `pictures` | pictures read from strangers' files |
-| `scans` | the scans of a JPEG, counted before it is decoded |
+| `headers` | what of them may be decoded |
 | `writing` | pictures encoded and written |
 | `correlation` | the responses, tile by tile |
 | `tiles` | padding, windows, threads |

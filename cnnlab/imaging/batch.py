@@ -12,6 +12,7 @@ from cnnlab.imaging.applying import Filtered, FilterOptions, apply_kernel
 from cnnlab.imaging.kernels import KERNELS, Kernel
 from cnnlab.imaging.pictures import SUFFIXES, Picture, is_clutter, read_picture
 from cnnlab.imaging.writing import encode, format_of, write_all
+from cnnlab.machine import file_of_package
 from cnnlab.text import command_path, did_you_mean, printable
 
 SAMPLES = ("china", "flower")
@@ -156,16 +157,14 @@ def _pictures_in(folder: Path, kernels: Sequence[str]) -> tuple[list[Path], list
 
 def _sample(name: str) -> tuple[Path, bytes]:
     """A photograph of scikit-learn's, from its files, without importing it."""
-    from importlib.util import find_spec
-
     if name not in SAMPLES:
         raise UsageError(f"there is no sample {printable(name)!r}", hint=did_you_mean(name, SAMPLES))
-    package = find_spec("sklearn")
-    for place in (package.submodule_search_locations or []) if package else []:
-        photograph = Path(place) / "datasets" / "images" / f"{name}.jpg"
-        if is_file(photograph):
-            return Path(f"{name}.jpg"), photograph.read_bytes()
-    raise MachineError(f"scikit-learn's photograph {name}.jpg is not on this machine", hint="pip install scikit-learn")
+    photograph = file_of_package("sklearn", "datasets", "images", f"{name}.jpg")
+    if photograph is None:
+        raise MachineError(
+            f"scikit-learn's photograph {name}.jpg is not on this machine", hint="pip install scikit-learn"
+        )
+    return Path(f"{name}.jpg"), photograph.read_bytes()
 
 
 def filter_images(

@@ -12,7 +12,7 @@ from cnnlab.errors import RecipeError, UsageError
 from cnnlab.imaging.kernels import MAX_WEIGHT, Kernel, checked_matrix, named_kernel
 from cnnlab.reading import read_up_to
 from cnnlab.recipe.spec import parse_spec, parse_value
-from cnnlab.text import as_written, cut, did_you_mean, printable
+from cnnlab.text import as_written, cut, did_you_mean, name_part, printable
 
 RunTensors = Callable[[str], Mapping[str, np.ndarray]]
 """From RUN to the weights of its best epoch, by state_dict key."""
@@ -46,12 +46,7 @@ def parse_kernel(text: str, run_tensors: RunTensors | None = None) -> Kernel:
     except UsageError as error:  # whose hint may be on recipes
         raise UsageError(error.message, hint=_SPEC_HINT) from None
     kernel = named_kernel(spec.name, spec.options)
-    return replace(kernel, name=file_part(spec.label)) if spec.label else kernel
-
-
-def file_part(text: str) -> str:
-    """Text as a part of a file name that is legal everywhere: letters and digits of any script, dots, dashes."""
-    return re.sub(r"[^\w.-]+", "-", text).strip("-. ")[:60].strip("-. ") or "kernel"
+    return replace(kernel, name=name_part(spec.label, "kernel")) if spec.label else kernel
 
 
 def _inline_matrix(text: str, where: str) -> np.ndarray:
@@ -104,7 +99,7 @@ def _yaml_kernel(path: Path) -> Kernel:
     matrix = document["matrix"]
     where = f"the matrix of {name}"
     return Kernel(
-        file_part(_yaml_name(document.get("name", path.stem), name)),
+        name_part(_yaml_name(document.get("name", path.stem), name), "kernel"),
         (_inline_matrix(matrix, where) if isinstance(matrix, str) else _nested_matrix(matrix, where),),
         scale=_yaml_number(document, "scale", 1.0, name),
         offset=_yaml_number(document, "offset", 0.0, name),
@@ -156,5 +151,5 @@ def _learnt_kernel(text: str, run: str, layer: str, channel: int, run_tensors: R
         checked_matrix(plane, f"the learnt kernel {layer}[{channel}]") for plane in weights[channel].astype(np.float64)
     )
     kind = "linear" if len(planes) == 1 else "planes"
-    name, title = file_part(f"{layer}-{channel}"), f"{layer}[{channel}]"
+    name, title = name_part(f"{layer}-{channel}", "kernel"), f"{layer}[{channel}]"
     return Kernel(name, planes, kind, title=title, learnt=True)  # type: ignore[arg-type]

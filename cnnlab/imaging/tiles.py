@@ -1,6 +1,5 @@
 """A picture in tiles: where each output pixel's window lies in the padded picture, and which thread works it out."""
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -8,6 +7,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from cnnlab.errors import UsageError
+from cnnlab.machine import usable_cores
 
 Pad = Literal["reflect", "zero", "edge", "wrap", "none"]
 PADS: tuple[Pad, ...] = ("reflect", "zero", "edge", "wrap", "none")
@@ -119,18 +119,11 @@ def _outside(inner: slice, length: int) -> list[slice]:
     return [part for part in (slice(0, inner.start), slice(inner.stop, length)) if part.stop > part.start]
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def each_thread(
     tasks: list[Any], numbers: int, threads: int | None, work: Callable[[Iterator[Any]], Result]
 ) -> list[Result]:
     """Run `work` on every thread with one shared iterator of tasks; small jobs (`numbers`) run on this thread."""
-    count = min(threads or cores(), len(tasks))
+    count = min(threads or usable_cores(), len(tasks))
     shared = iter(tasks)  # a list's iterator gives each item to one thread only
     if count <= 1 or numbers < _INLINE_NUMBERS:
         return [work(shared)]

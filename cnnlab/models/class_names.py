@@ -4,6 +4,7 @@ import ast
 import warnings
 from pathlib import Path
 
+from cnnlab.files import is_file
 from cnnlab.reading import read_up_to
 from cnnlab.text import cut
 
@@ -16,18 +17,11 @@ def advice_on_file(name: str) -> str | None:
     stem, colon, _ = name.rpartition(":")
     for file in (name, stem) if colon else (name,):
         path = file if file.lower().endswith(".py") else f"{file}.py"
-        if file and _is_file(path):
+        if file and is_file(Path(path)):
             classes = _classes(Path(path))
             has = f"it has {', '.join(classes)}" if classes else "no class was found in it"
             return f"Write {cut(path)}:Class; {has}"
     return f"Write FILE.py:Class; there is no {cut(name)}" if name.lower().endswith(".py") else None
-
-
-def _is_file(path: str) -> bool:
-    try:
-        return Path(path).is_file()
-    except (OSError, ValueError):  # too long, or with a NUL
-        return False
 
 
 def _classes(file: Path) -> list[str]:

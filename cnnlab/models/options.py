@@ -119,7 +119,7 @@ class FastOptions(OwnOptions):
 
 
 class SeqOptions(OwnOptions):
-    """The recipe's own list of layers, such as `[{conv: 32}, relu, {pool: 2}, flatten, {linear: 10}]`."""
+    """The recipe's own list of layers, such as `[{conv: 32}, relu, {max-pool: 2}, flatten, {linear: 10}]`."""
 
     width_option: ClassVar[str | None] = None
 

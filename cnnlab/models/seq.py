@@ -62,7 +62,7 @@ class _Builder:
         for index, item in enumerate(items):
             here = written((*path, index))
             kind, arguments = parse(item, (*path, index))
-            name = arguments.pop("name", None) or self._number(kind)
+            name = arguments.pop("name", None) or self._numbered(kind)
             if not isinstance(name, str) or not name or "." in name or name in layers:
                 raise RecipeError(f"{here}: name: expected a new word without dots, received {as_written(name)}")
             layer = self._layer(kind, arguments, shape, (*path, index))
@@ -70,7 +70,8 @@ class _Builder:
             shape = _shape_after(layer, shape, here)
         return sequential(layers)
 
-    def _number(self, kind: str) -> str:
+    def _numbered(self, kind: str) -> str:
+        """The name of the next layer of a kind that has none of its own: conv1, conv2, fc1, …"""
         stem = {"linear": "fc", "max-pool": "pool", "mean-pool": "pool", "batch-norm": "norm"}.get(kind, kind)
         self.counts[stem] = self.counts.get(stem, 0) + 1
         return f"{stem}{self.counts[stem]}"
@@ -95,14 +96,15 @@ class _Builder:
         return Residual(body, sequential({"conv": nn.Conv2d(shape[0], after[0], 1, stride)}))
 
 
-def _number(arguments: dict[str, Any], key: str, default: int) -> int:
+def _given(arguments: dict[str, Any], key: str, default: int) -> int:
+    """A number of a layer's arguments; the default where it is left out or null."""
     value = arguments.get(key)
     return default if value is None else value
 
 
 def _conv(arguments: dict[str, Any], shape: Shape, where: str) -> nn.Module:
-    kernel = _number(arguments, "kernel", 3)
-    stride, padding = _number(arguments, "stride", 1), _number(arguments, "padding", kernel // 2)
+    kernel = _given(arguments, "kernel", 3)
+    stride, padding = _given(arguments, "stride", 1), _given(arguments, "padding", kernel // 2)
     return nn.Conv2d(shape[0], arguments["conv"], kernel, stride, padding=padding, bias=arguments.get("bias", True))
 
 
@@ -114,8 +116,8 @@ def _linear(arguments: dict[str, Any], shape: Shape, where: str) -> nn.Module:
 
 def _pool(kind: str, layer: type[nn.MaxPool2d] | type[nn.AvgPool2d]) -> Callable[..., nn.Module]:
     def build_pool(arguments: dict[str, Any], shape: Shape, where: str) -> nn.Module:
-        window = _number(arguments, kind, 2)
-        return layer(window, _number(arguments, "stride", window), padding=_number(arguments, "padding", 0))
+        window = _given(arguments, kind, 2)
+        return layer(window, _given(arguments, "stride", window), padding=_given(arguments, "padding", 0))
 
     return build_pool
 

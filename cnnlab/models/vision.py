@@ -29,9 +29,7 @@ def build(options: TorchvisionOptions, in_channels: int, num_classes: int, image
             f"torchvision has no net named {printable(name)!r}",
             hint=did_you_mean(name, names) if name else "Write torchvision:resnet18, for example",
         )
-    extra = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
-    if extra:
-        extra["aux_logits"] = False
+    extra = {"init_weights": True, "aux_logits": False} if name in ("googlenet", "inception_v3") else {}
     net: nn.Module = models.get_model(name, weights=None, num_classes=num_classes, **extra)
     small = options.stem == "small" or (options.stem == "auto" and max(image_size) <= SMALL)
     _adapt_stem(net, in_channels, small=small)

@@ -13,7 +13,7 @@
 | `run_folder`, `environment` | the run's files, and how it is found; what it was made with |
 | `checkpoint`, `saving` | the file format; how far a run has come, put on the disk |
 | `going_on`, `lock` | the newest whole checkpoint of the same run; one process a run |
-| `world`, `processes` | the processes of one training; how they meet and talk |
+| `world`, `processes`, `torchrun` | the processes of one training; how they meet and talk; which one this is |
 | `preflight`, `outline` | `--check`; `--dry-run` |
 | `profiling`, `tensorboard` | `--profile`; `--log tensorboard` |
 

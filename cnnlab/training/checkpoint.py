@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from cnnlab.errors import CheckpointError
 from cnnlab.files import sync_folder, temporary_beside, write_and_flush, writing
-from cnnlab.reading import physical_memory, read_up_to
+from cnnlab.machine import physical_memory
+from cnnlab.reading import read_up_to
 from cnnlab.text import printable
 from cnnlab.training.run_folder import read_json
 

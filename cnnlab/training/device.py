@@ -1,13 +1,13 @@
 """Which device, which precision, which layout in memory, how many threads."""
 
 import ctypes
-import os
 import sys
 
 import torch
 
 from cnnlab.choices import Precision
 from cnnlab.errors import MachineError
+from cnnlab.machine import usable_cores
 from cnnlab.training.world import ALONE, World
 
 
@@ -82,8 +82,7 @@ def count_threads(wanted: int | None, world: World = ALONE) -> int:
 
     The processes of a machine share its cores out. OMP_NUM_THREADS says nothing: torchrun sets it to 1 unasked.
     """
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return wanted or max(1, usable // world.local_size)
+    return wanted or max(1, usable_cores() // world.local_size)
 
 
 def set_threads(wanted: int | None, world: World = ALONE) -> int:

@@ -3,12 +3,12 @@
 import contextlib
 import errno
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from cnnlab.errors import MachineError
 from cnnlab.files import writing
+from cnnlab.machine import lock
 from cnnlab.text import printable
 
 NAME = ".lock"
@@ -43,7 +43,7 @@ def _acquire(path: Path) -> int:
             # No link is followed: in a stranger's folder it may lead to any file of the user's, to be emptied.
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
         try:
-            _lock(descriptor)
+            lock(descriptor)
             if _still_there(descriptor, path):
                 os.ftruncate(descriptor, 0)
                 os.write(descriptor, f"{os.getpid()}\n".encode())
@@ -65,20 +65,3 @@ def _still_there(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(descriptor: int) -> None:
-        # Windows forbids others to read what is locked: one byte far behind the process number.
-        os.lseek(descriptor, 1_000_000, os.SEEK_SET)
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        finally:
-            os.lseek(descriptor, 0, os.SEEK_SET)
-else:
-    import fcntl
-
-    def _lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

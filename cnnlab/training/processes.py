@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cnnlab.errors import CnnlabError, DataError, MachineError, Stopped, UsageError
-from cnnlab.text import command_path, cut, printable
+from cnnlab.text import cut, printable
+from cnnlab.training.torchrun import environment_number, rank
 from cnnlab.training.world import ProcessLost, Wishes, World
 
 if TYPE_CHECKING:
@@ -124,15 +125,13 @@ class _Several(World):
                 for tensor in tensors:  # as bytes: not every backend has every type
                     distributed.broadcast(tensor.view(-1).view(torch.uint8), 0)
 
-    def agree(self) -> Wishes:
+    def agree(self) -> None:
         import torch
 
-        if not self.collective:
-            return self.agreed
-        flags = torch.tensor([float(self.wishes.stop), float(self.wishes.save)])
-        self.add_up(flags)
-        self.agreed = Wishes(bool(flags[0]), bool(flags[1]))
-        return self.agreed
+        if self.collective:
+            flags = torch.tensor([float(self.wishes.stop), float(self.wishes.save)])
+            self.add_up(flags)
+            self.agreed = Wishes(bool(flags[0]), bool(flags[1]))
 
     def remember(self, run: Path) -> None:
         if self.first:
@@ -178,37 +177,6 @@ class _Several(World):
             return str(self.store.get(key).decode("utf-8", "surrogateescape"))
 
 
-def rank() -> int:
-    """This process's number among those that torchrun started; 0 without it."""
-    return _number("RANK", 0) if several() else 0
-
-
-def several() -> bool:
-    """Whether this process is one of several."""
-    return _number("WORLD_SIZE", 1) > 1
-
-
-def resume_command(run: Path) -> str:
-    """What is typed to go on with a run, by as many processes as this one is of."""
-    program = "cnnlab"
-    if several():
-        program = f"torchrun --nproc-per-node {_number('LOCAL_WORLD_SIZE', _number('WORLD_SIZE', 1))} -m cnnlab"
-    return f"{program} train --resume {command_path(run)}"
-
-
-def require_one_process(what: str) -> None:
-    """Refuse under torchrun what is done by one process.
-
-    Raises:
-        UsageError: torchrun started several.
-    """
-    if several():
-        raise UsageError(
-            f"{what} is done by one process; torchrun started several",
-            hint="Start it without torchrun. Several processes share a training: torchrun ... -m cnnlab train",
-        )
-
-
 @contextlib.contextmanager
 def joined(device: str, training: str = "") -> Iterator[World]:
     """Meet the other processes of this launch, if there are any, until the block ends.
@@ -221,7 +189,7 @@ def joined(device: str, training: str = "") -> Iterator[World]:
         MachineError: they do not come.
         ProcessLost: out of the block, where one has ended.
     """
-    size = _number("WORLD_SIZE", 1)
+    size = environment_number("WORLD_SIZE", 1)
     if size == 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
         yield World()
         return
@@ -239,7 +207,8 @@ def _join(size: int, device: str, training: str) -> _Several:
     import torch
     from torch import distributed
 
-    number, local_rank, local_size = rank(), _number("LOCAL_RANK", 0), _number("LOCAL_WORLD_SIZE", size)
+    number, local_rank = rank(), environment_number("LOCAL_RANK", 0)
+    local_size = environment_number("LOCAL_WORLD_SIZE", size)
     if not 0 <= number < size or not 0 <= local_rank < local_size:
         raise UsageError(f"RANK is {number} of WORLD_SIZE {size}: torchrun sets these; leave them alone")
     if distributed.is_initialized():
@@ -358,8 +327,3 @@ def _first_line(error: Exception) -> str:
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _number(name: str, default: int) -> int:
-    text = os.environ.get(name, "")
-    return int(text) if text.isascii() and text.isdigit() else default

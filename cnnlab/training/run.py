@@ -21,13 +21,13 @@ from cnnlab.training.engines.diagnosis import not_finite
 from cnnlab.training.events import EpochDone, Event, Notice, RunFinished, StepDone, Tell
 from cnnlab.training.gradients import GradientLog
 from cnnlab.training.prepare import Prepared
-from cnnlab.training.processes import resume_command
 from cnnlab.training.profiling import OFF, Profile
 from cnnlab.training.run_folder import EpochRow, RunFolder, best_of, write_json
 from cnnlab.training.saving import Midway, Progress, Saver
 from cnnlab.training.schedule import Growth, learning_rate, lookahead_decay, lowest_rate, rests
 from cnnlab.training.summary import result, started
 from cnnlab.training.tensorboard import TensorBoard
+from cnnlab.training.torchrun import resume_command
 from cnnlab.training.world import ProcessLost
 
 """Receives every event. It may raise `Stopped` at StepDone or EpochDone: the run then saves where it is, and ends."""

@@ -10,7 +10,6 @@ import itertools
 import json
 import math
 import os
-import re
 import shutil
 import threading
 import time
@@ -22,8 +21,8 @@ from typing import Any
 from cnnlab.errors import CheckpointError, MachineError, UsageError
 from cnnlab.files import is_file, is_folder, sync_folder, write_atomically, writing
 from cnnlab.reading import read_up_to
-from cnnlab.text import as_written, command_path, cut, did_you_mean, nearest, printable
-from cnnlab.training.processes import resume_command
+from cnnlab.text import as_written, command_path, cut, did_you_mean, name_part, nearest, printable
+from cnnlab.training.torchrun import resume_command
 
 MAX_JSON_BYTES = 12_000_000
 """Of one document: Python may need fifty times as much to hold it."""
@@ -31,8 +30,6 @@ MAX_LINES_BYTES = 50_000_000
 _MAX_LINE_BYTES = 100_000
 _LIMITS = {"seconds": 1e9, "images_per_s": 1e12}
 """Figures that are added up or divided by: not negative, and below these."""
-LONGEST_NAME = 60
-"""Characters of a name that `create` is given, and of a part of one that it makes."""
 LAST = "last"
 """What names the newest run wherever a run is named."""
 _SHOWN_RUNS = 5
@@ -216,9 +213,9 @@ def as_json(document: Mapping[str, Any]) -> str:
 
 
 def safe_name(text: str) -> str:
-    """Text as a part of a file name that is legal everywhere: letters and digits of any script, dots, dashes."""
-    name = re.sub(r"[^\w.-]+", "-", text, flags=re.UNICODE).strip("-. ")[:LONGEST_NAME].strip("-. ")
-    return f"_{name}" if name.partition(".")[0].lower() in _WINDOWS_RESERVED else name or "unnamed"
+    """`text.name_part`, and not one of the names that Windows keeps for its devices."""
+    name = name_part(text, "unnamed")
+    return f"_{name}" if name.partition(".")[0].lower() in _WINDOWS_RESERVED else name
 
 
 def require_name(name: str) -> None:

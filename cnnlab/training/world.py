@@ -92,9 +92,8 @@ class World:
     def copy_from_first(self, tensors: Sequence["Tensor"]) -> None:
         """Overwrite tensors, contiguous ones, with those of rank 0."""
 
-    def agree(self) -> Wishes:
-        """Everybody's wishes, now; all processes come to this point before any goes on."""
-        return self.agreed
+    def agree(self) -> None:
+        """Bring `agreed` up to now; all processes come to this point before any goes on."""
 
     def remember(self, run: Path) -> None:
         """Note the run for when torchrun starts the processes again."""

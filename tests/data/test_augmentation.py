@@ -3,12 +3,16 @@
 import numpy as np
 import pytest
 
-from cnnlab.data import Augmentation, batch, draw, in_turns, mixup, pick
+from cnnlab.data import Augmentation, draw, in_turns, mixup, pick
 
 
 @pytest.fixture
 def images():
     return np.random.default_rng(0).integers(0, 256, (50, 10, 12, 3), dtype=np.uint8)
+
+
+def batch(images, indices, augmentation, rng, fill=128):
+    return pick(images, draw(images.shape[1:3], indices, augmentation, rng), augmentation.cutout, fill)
 
 
 def crops_of(image, pad, *, flip):

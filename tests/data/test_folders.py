@@ -3,12 +3,13 @@
 import os
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from cnnlab.data import decoding, load
+from cnnlab.data import decoding, folders, load
 from cnnlab.errors import DataError, MachineError
 
 from .conftest import picture
@@ -231,6 +232,22 @@ def test_more_than_the_memory_is_refused_early(picture_folder, monkeypatch):
     assert "data.image_size" in caught.value.hint
     monkeypatch.setattr(decoding, "physical_memory", lambda: 19_200)
     assert len(load(str(root)).train) == 80
+
+
+def test_pictures_are_read_by_the_cores_of_this_process_alone(picture_folder, monkeypatch):
+    root, pools = picture_folder({"train/a": 5, "train/b": 5}), []
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, workers, **names):
+            pools.append(workers)
+            super().__init__(workers, **names)
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(3), raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    for module in (decoding, folders):
+        monkeypatch.setattr(module, "ThreadPoolExecutor", Pool)
+    load(str(root))
+    assert pools == [3, 3]  # to take their hashes, and to decode them
 
 
 def test_a_class_with_one_training_picture_is_told(picture_folder):

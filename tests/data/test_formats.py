@@ -1,6 +1,7 @@
 """digits, IDX and CIFAR: read as their authors meant them, refused where they are damaged or hostile."""
 
 import gzip
+import importlib.util
 import pickle
 import subprocess
 import sys
@@ -28,7 +29,7 @@ def test_digits_equal_scikit_learns():
 
 def test_digits_ask_scikit_learn_where_the_file_has_moved(monkeypatch):
     expected = digits.read_digits()
-    monkeypatch.setattr(digits.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     moved = digits.read_digits()
     assert (moved.images == expected.images).all()
     assert (moved.labels == expected.labels).all()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnlab.data import Augmentation, batch, load, sample, split
+from cnnlab.data import Augmentation, draw, load, pick, sample, split
 
 pytestmark = pytest.mark.realdata
 
@@ -59,7 +59,7 @@ def test_a_batch_costs_little(archive):
     for _ in range(200):
         indices = rng.integers(0, 50000, 128)
         started = time.perf_counter()
-        batch(data.train.images, indices, Augmentation(crop=4, flip=True), rng)
+        pick(data.train.images, draw((32, 32), indices, Augmentation(crop=4, flip=True), rng))
         times.append(time.perf_counter() - started)
     assert np.median(times) < 1.5e-3
 

@@ -12,7 +12,7 @@ from cnnlab.gradient_check import BugCheck, Report, explain, failure, gradcheck
 from cnnlab.gradient_check.bugs import BUGS, Bug, Planted
 from cnnlab.gradient_check.cases import CASES
 from cnnlab.gradient_check.check import check_layer, check_subject
-from cnnlab.gradient_check.explain import EXAMPLES
+from cnnlab.gradient_check.examples import EXAMPLES
 from cnnlab.gradient_check.planting import check_with, judge
 from cnnlab.gradient_check.subject import Subject
 from cnnlab.gradient_check.verdicts import AUTOGRAD_TOLERANCE, DIFFERENCES_TOLERANCE
@@ -206,6 +206,11 @@ def test_the_seed_decides_everything():
     first, again, other = (gradcheck(["Linear"], seed=seed).document() for seed in (3, 3, 4))
     assert first == again
     assert first != other
+
+
+def test_a_net_takes_any_seed():
+    report = gradcheck(arch="mlp:width=4,depth=1", seed=2**64)
+    assert report.passed, failure(report).message
 
 
 def test_how_a_report_becomes_an_error():

@@ -13,8 +13,9 @@ from cnnlab.errors import UsageError
 from cnnlab.imaging.decomposition import decompose, whole_numbers
 from cnnlab.imaging.kernels import KERNELS, MAX_SIZE, named_kernel
 from cnnlab.imaging.levels import default_response
-from cnnlab.imaging.parsing import file_part, parse_kernel
+from cnnlab.imaging.parsing import parse_kernel
 from cnnlab.imaging.plan import make_plan
+from cnnlab.text import name_part
 
 BLURS = ("identity", "blur", "gaussian", "sharpen", "unsharp", "emboss", "mean-pool")
 EDGES = ("edge", "laplacian", "log", "sobel-x", "sobel-y", "prewitt-x", "prewitt-y", "scharr-x", "scharr-y", "roberts")
@@ -172,7 +173,7 @@ def test_an_oversized_matrix_is_refused() -> None:
 
 @pytest.mark.parametrize("text", ["../../etc/passwd", "a:b*c?", "\x1b[31m", "CON.", "层 1", "", "x" * 300])
 def test_names_become_legal_parts_of_file_names(text: str) -> None:
-    part = file_part(text)
+    part = name_part(text, "kernel")
     assert 0 < len(part) <= 60
     assert not set(part) & set('<>:"/\\|?*\x1b\0')
     assert not part.startswith(".")

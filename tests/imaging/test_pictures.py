@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from cnnlab.errors import CnnlabError, PictureError
-from cnnlab.imaging.pictures import MAX_PIXELS, _webp_size, read_picture, read_rgb_or_gray
+from cnnlab.imaging.headers import _webp_size
+from cnnlab.imaging.pictures import MAX_PIXELS, read_picture, read_rgb_or_gray
 
 RANDOM = np.random.default_rng(3)
 COLOURS = RANDOM.integers(0, 256, (40, 30, 3), dtype=np.uint8)

@@ -282,7 +282,7 @@ def test_frozen_layers_stay_and_those_behind_train_on(name):
     changed = {name for name, array in after.items() if not np.array_equal(array, before[name])}
     assert changed == {"1.running_mean", "1.running_var", "1.num_batches_tracked", "4.weight", "4.bias"}
     assert all(parameter.grad is None for parameter in engine.net[:2].parameters())
-    assert engine._probe() is not None  # what is looked at each step for numbers that are not finite
+    assert engine._trained.probe() is not None  # what is looked at each step for numbers that are not finite
     net.load_state_dict({name: torch.from_numpy(array) for name, array in before.items()})
     outputs = net.train()(normalised(batches()[1].images))
     loss = nn.functional.cross_entropy(outputs, torch.from_numpy(batches()[1].labels))
@@ -318,7 +318,7 @@ def test_layers_that_rest_stay_for_that_step_alone(name):
         each.step(batches()[1], 0.1, StepKey(0, 1, 1), None, each is engine) for each in (engine, other)
     )
     assert rested == expected
-    assert engine._probe() is not None
+    assert engine._trained.probe() is not None
     after, of_other = engine.training_state(), other.training_state()
     for key, array in after.items():
         kept = any(f".{layer}." in key for layer in (0, 1)) and "running" not in key and "num_batches" not in key

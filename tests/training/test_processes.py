@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 
 import cnnlab
 from cnnlab.data import Augmentation, draw, load, pick
-from cnnlab.data import batch as augmented
 from cnnlab.errors import DataError, MachineError, RecipeError, Stopped, UsageError
 from cnnlab.evaluation.evaluate import evaluate
 from cnnlab.randomness import Share, generator
@@ -226,8 +225,9 @@ def test_rows_are_cut_without_gap_and_nearly_alike(count, size):
 def test_rows_of_a_batch_are_those_of_the_whole_batch(augmentation):
     images = np.random.default_rng(0).integers(0, 256, (40, 9, 7, 3), dtype=np.uint8)
     indices, rows = np.arange(40)[::-2], np.array([3, 4, 17, 9])
-    whole = augmented(images, indices, augmentation, generator(1, "augmentation"))
+    everyones = draw((9, 7), indices, augmentation, generator(1, "augmentation"))
     moves = draw((9, 7), indices, augmentation, generator(1, "augmentation"), rows)
+    whole = pick(images, everyones, augmentation.cutout)
     assert np.array_equal(pick(images, moves, augmentation.cutout), whole[rows])
 
 

@@ -5,36 +5,32 @@ from typing import Any
 import numpy as np
 
 from cnnlab.backprop import Array
-from cnnlab.gradient_check.bugs.bug import (
-    Bug,
-    Gradients,
-    Wrong,
-)
+from cnnlab.gradient_check.bugs.bug import Bug, Gradients, Wrong
 
 
-def _normal(layer: Any, x: Array) -> tuple[Array, Array, Array, float]:
-    """x̂ as (N, C, P), γ/√(σ²+ε) and μ as (C, 1), and m."""
+def _normal(layer: Any, x: Array) -> tuple[Array, Array, float]:
+    """x̂ as (N, C, P), γ/√(σ²+ε) as (C, 1), and m."""
     maps = x.reshape(*x.shape[:2], -1)
     mean, variance = layer.running_mean, layer.running_var
     if layer.training:
         mean, variance = maps.mean(axis=(0, 2)), maps.var(axis=(0, 2))
     inverse = 1 / np.sqrt(variance + layer.eps)
     factor = layer.weight * inverse
-    return (maps - mean[:, None]) * inverse[:, None], factor[:, None], mean[:, None], maps.size / maps.shape[1]
+    return (maps - mean[:, None]) * inverse[:, None], factor[:, None], maps.size / maps.shape[1]
 
 
-def _batch_norm_without(*, mean: bool = False, product: bool = False) -> Wrong:
-    """The training formula without the term of μ, of σ², or of both; evaluation has neither."""
+def _training_formula(*, mean: bool = True, product: bool = True, training: bool = True) -> Wrong:
+    """The training formula, with the terms of μ and of σ² or not, in training or in evaluation, which has neither."""
 
     def wrong(layer: Any, x: Array, delta: Array, right: Gradients) -> Gradients:
-        if not layer.training:
+        if layer.training != training:
             return {}
-        normal, factor, _, count = _normal(layer, x)
+        normal, factor, count = _normal(layer, x)
         maps = delta.reshape(normal.shape)
         below = maps.copy()
-        if not mean:
+        if mean:
             below -= maps.sum(axis=(0, 2))[:, None] / count
-        if not product:
+        if product:
             below -= normal * (maps * normal).sum(axis=(0, 2))[:, None] / count
         return {"input": (below * factor).reshape(x.shape)}
 
@@ -50,16 +46,6 @@ def _batch_norm_raw_product(layer: Any, x: Array, delta: Array, right: Gradients
     return {"weight": (delta * x).reshape(*x.shape[:2], -1).sum(axis=(0, 2))}
 
 
-def _batch_norm_training_in_evaluation(layer: Any, x: Array, delta: Array, right: Gradients) -> Gradients:
-    if layer.training:
-        return {}
-    normal, factor, _, count = _normal(layer, x)
-    maps = delta.reshape(normal.shape)
-    below = maps - maps.sum(axis=(0, 2))[:, None] / count
-    below -= normal * (maps * normal).sum(axis=(0, 2))[:, None] / count
-    return {"input": (below * factor).reshape(x.shape)}
-
-
 def _batch_norm_bias_mean(layer: Any, x: Array, delta: Array, right: Gradients) -> Gradients:
     return {"bias": right["bias"] * x.shape[1] / x.size}
 
@@ -68,10 +54,10 @@ def batch_norm_bugs(layer: str) -> tuple[Bug, ...]:
     short = layer.lower()
     constant = "μ and σ² taken as constants: ∂J/∂x = γ/√(σ²+ε) · δ in training"
     return (
-        Bug(f"{short}-constant-statistics", layer, constant, _batch_norm_without(mean=True, product=True)),
-        Bug(f"{short}-no-mean-term", layer, "the term mean(δ) is missing", _batch_norm_without(mean=True)),
+        Bug(f"{short}-constant-statistics", layer, constant, _training_formula(mean=False, product=False)),
+        Bug(f"{short}-no-mean-term", layer, "the term mean(δ) is missing", _training_formula(mean=False)),
         Bug(
-            f"{short}-no-variance-term", layer, "the term x̂ ∘ mean(δ ∘ x̂) is missing", _batch_norm_without(product=True)
+            f"{short}-no-variance-term", layer, "the term x̂ ∘ mean(δ ∘ x̂) is missing", _training_formula(product=False)
         ),
         Bug(f"{short}-no-gamma", layer, "γ is missing from ∂J/∂x", _batch_norm_unscaled),
         Bug(f"{short}-gamma-from-x", layer, "∂J/∂γ = Σ δ ∘ x instead of Σ δ ∘ x̂", _batch_norm_raw_product),
@@ -80,7 +66,7 @@ def batch_norm_bugs(layer: str) -> tuple[Bug, ...]:
             f"{short}-training-in-evaluation",
             layer,
             "the training formula in evaluation, where μ and σ² do not depend on x",
-            _batch_norm_training_in_evaluation,
+            _training_formula(training=False),
         ),
     )
 

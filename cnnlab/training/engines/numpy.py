@@ -38,7 +38,7 @@ class NumpyEngine:
         """Mirror `net`, a torch module; `mean` and `std` (C,) of the training pictures' levels normalise all pictures.
 
         Raises:
-            UsageError: the net has a layer, or the recipe a precision, that this engine lacks.
+            UsageError: the net has a layer, or the recipe a precision or a key, that this engine lacks.
         """
         if train.precision not in _PRECISIONS:
             raise UsageError(
@@ -53,6 +53,10 @@ class NumpyEngine:
             raise UsageError(
                 f"the numpy engine has no train.rest_up_to, received {printable(train.rest_up_to)!r}",
                 hint="Leave it out: --set train.rest_up_to=none",
+            )
+        if train.compile:
+            raise UsageError(
+                "the numpy engine has no train.compile, received true", hint="Leave it out: --set train.compile=false"
             )
         self.train, self.precision = train, _PRECISIONS[train.precision]
         self.dtype = np.dtype(np.float64 if self.precision == "fp64" else np.float32)

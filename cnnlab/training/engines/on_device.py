@@ -45,9 +45,9 @@ class DevicePictures:
             out = self.images[indices[:, None, None], vertical[:, :, None], horizontal[:, None, :]]
         if moves.corners is not None:
             top, left = self._sent(moves.corners)[:, :, None]  # (b, 1) each
-            across = (self.lines >= top) & (self.lines < top + self.cutout)  # (b, H)
-            down = (self.columns >= left) & (self.columns < left + self.cutout)  # (b, W)
-            out = torch.where((across[:, :, None] & down[:, None, :])[..., None], self.fill, out)
+            rows = (self.lines >= top) & (self.lines < top + self.cutout)  # (b, H)
+            columns = (self.columns >= left) & (self.columns < left + self.cutout)  # (b, W)
+            out = torch.where((rows[:, :, None] & columns[:, None, :])[..., None], self.fill, out)
         return out
 
     def _sent(self, array: np.ndarray) -> Tensor:

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from cnnlab.errors import MachineError
 from cnnlab.models.layers import Dropout
-from cnnlab.models.whitening import Whitening
 from cnnlab.randomness import Share, generator
 from cnnlab.randomness import key as random_key
 from cnnlab.recipe.schema import OptimSection, TrainSection
@@ -23,10 +22,11 @@ from cnnlab.training.engines.base import Batch, LayerGradient, StepKey, count_of
 from cnnlab.training.engines.diagnosis import bad_gradient, bad_output, bad_weight, leaves, not_finite
 from cnnlab.training.engines.gradient_sum import GradientSum
 from cnnlab.training.engines.on_device import Picker, picker, sent
-from cnnlab.training.engines.parameter_groups import set_rates, up_to
+from cnnlab.training.engines.parameter_groups import set_rates
 from cnnlab.training.engines.torch_gradient_recorder import TorchGradientRecorder
 from cnnlab.training.engines.torch_optimizer import make_optimizer, update
 from cnnlab.training.engines.torch_state import arrays, load_state, load_tensors, load_weights, state_of
+from cnnlab.training.engines.trained_layers import TrainedLayers
 from cnnlab.training.profiling import OFF
 from cnnlab.training.world import ALONE, World
 
@@ -61,14 +61,10 @@ class TorchEngine:
         self.slow: dict[str, Tensor] | None = None
         self._begin_averages()
         self.updates = 0
-        named = list(self.net.named_parameters())
-        self._lowest = up_to(train, "freeze_up_to", named)
-        self.optim, self.optimizer = optim, make_optimizer(self.net, optim, device, self._lowest)
+        self._trained = TrainedLayers(self.net, train)
+        self.optim, self.optimizer = optim, make_optimizer(self.net, optim, device, self._trained.lowest)
         self._mean = torch.as_tensor(mean, dtype=self.dtype, device=device).view(1, -1, 1, 1)
         self._scale = (1 / torch.as_tensor(std, dtype=self.dtype, device=device)).view(1, -1, 1, 1)
-        self._whitenings = [layer for layer in self.net.modules() if isinstance(layer, Whitening)]
-        self._resting = [each for each in up_to(train, "rest_up_to", named) if each.requires_grad]
-        self._probes = self._choose_probes()
         self._draws = any(_may_draw(layer) for layer in self.net.modules())
         self.profile = OFF
         self.waits = device.type != "cuda"
@@ -98,9 +94,9 @@ class TorchEngine:
         if self._draws:
             purpose = f"torch:{self.world.rank}" if self.world.rank else "torch"
             torch.manual_seed(random_key(key.seed, purpose, key.epoch, key.step) % 2**63)
-        if lowest_lr == 0:
-            self._freeze()
-        self._choose_trained(key.epoch, rest)
+        if lowest_lr == 0 and self._trained.freeze_lowest() and self._sum is not None:
+            self._sum = GradientSum(self.world, self.net.parameters())
+        self._trained.choose(key.epoch, rest=rest)
         set_rates(self.optimizer.param_groups, lr, lowest_lr)
         with self.profile.phase("data"):
             images, labels = self._to_device(batch.images, batch.size), sent(batch.labels, self._device)
@@ -248,21 +244,6 @@ class TorchEngine:
             return contextlib.nullcontext()
         return torch.autocast(self.device, dtype=torch.bfloat16)
 
-    def _freeze(self) -> None:
-        """Train the layers up to `train.freeze_up_to` no more."""
-        if not self._lowest:
-            return
-        for parameter in self._resting:  # those that rested in the step before train again
-            parameter.requires_grad_(True)
-        for parameter in self._lowest:
-            parameter.requires_grad_(False)
-            parameter.grad = None
-        self._resting = [each for each in self._resting if all(each is not frozen for frozen in self._lowest)]
-        self._lowest, self._whitenings = [], []
-        self._probes = self._choose_probes()
-        if self._sum is not None:
-            self._sum = GradientSum(self.world, self.net.parameters())
-
     def _begin_averages(self) -> None:
         """Start the moving average and the slow one, where the recipe has them, from the net as it is."""
         self.averaged = copy.deepcopy(self.net).requires_grad_(False) if self.train.ema else None
@@ -285,7 +266,7 @@ class TorchEngine:
         """Refuse a step whose objective or gradients are not finite; clip the gradients where the recipe says so."""
         if not math.isfinite(value):
             raise not_finite(f"the objective became {value}", key, self._first_bad(images))
-        if not self._gradient_is_finite():
+        if not self._trained.gradient_is_finite():
             raise not_finite("a gradient became not finite", key, self._first_bad(images))
         if self.train.clip_norm is not None:
             norm = float(nn.utils.clip_grad_norm_(self.net.parameters(), self.train.clip_norm))
@@ -298,45 +279,12 @@ class TorchEngine:
         Weights and optimiser are then those of before the step; the moving average goes on, until the run is ended.
         """
         finite = objective.isfinite()
-        if (probe := self._probe()) is not None:
+        if (probe := self._trained.probe()) is not None:
             finite = finite & probe.isfinite().all()
         if self.train.clip_norm is not None:
             finite = finite & nn.utils.clip_grad_norm_(self.net.parameters(), self.train.clip_norm).isfinite()
         self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]  # as torch.amp.GradScaler sets it
         return torch.where(finite, objective, math.nan)
-
-    def _choose_trained(self, epoch: int, rest: bool) -> None:
-        """Say what trains in a step: whitening's biases in some epochs, the layers that rest in some steps."""
-        for parameter in self._resting:
-            parameter.requires_grad_(True)
-        for whitening in self._whitenings:
-            whitening.requires_bias_grad(epoch)
-        if rest:
-            for parameter in self._resting:
-                parameter.requires_grad_(False)
-
-    def _choose_probes(self) -> list[nn.Parameter]:
-        """The lowest parameter of all that always train, and of those that do not rest; if any has one axis, of these.
-
-        Parameters of one axis are small.
-        """
-        not_always = [layer.bias for layer in self._whitenings]
-        probes = []
-        for left_out in (not_always, [*not_always, *self._resting]):
-            trained = [p for p in self.net.parameters() if p.requires_grad and all(p is not each for each in left_out)]
-            probes.append(next((parameter for parameter in trained if parameter.dim() == 1), trained[0]))
-        return probes
-
-    def _probe(self) -> Tensor | None:
-        """The gradient of the first probe that has one."""
-        return next((probe.grad for probe in self._probes if probe.grad is not None), None)
-
-    def _gradient_is_finite(self) -> bool:
-        """Look at one small gradient, the lowest layer's, in which the δ of all others meet; if it is bad, at all."""
-        probe = self._probe()
-        if probe is None or math.isfinite(float(probe.sum())):
-            return True
-        return all(p.grad is None or bool(p.grad.isfinite().all()) for p in self.net.parameters())
 
     def _first_bad(self, images: Tensor) -> str | None:
         """What to say of the first tensor that is not finite: a weight, else an output, else a gradient."""

@@ -40,9 +40,8 @@ def load_state(
     if averaged is not None:
         load_tensors(averaged.state_dict(), state, "ema.")
     parameters = {name: parameter for name, parameter in net.named_parameters() if parameter.requires_grad}
-    shapes = {name: parameter.detach().cpu().numpy() for name, parameter in parameters.items()}
     own = type(net).__module__.startswith(("torch.nn.", "cnnlab."))
-    for name, saved in optimizer_state(state, shapes, optim, all_trained=own).items():
+    for name, saved in optimizer_state(state, arrays(parameters), optim, all_trained=own).items():
         parameter = parameters[name]
         for key, array in saved.items():
             value = torch.from_numpy(array.copy())

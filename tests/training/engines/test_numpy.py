@@ -139,6 +139,8 @@ def test_what_the_engine_lacks_is_refused_by_name():
         engines("cnn:width=2", "train.lookahead=5")
     with pytest.raises(UsageError, match=r"no train\.rest_up_to, received 'conv1'"):
         engines("cnn:width=2", "train.rest_up_to=conv1")
+    with pytest.raises(UsageError, match=r"no train\.compile, received true"):
+        engines("cnn:width=2", "train.compile=true")
     with pytest.raises(UsageError, match="no device cuda; it computes on the CPU"):
         engines("cnn:width=2", device="cuda", names=("numpy",))
 

@@ -37,7 +37,7 @@ def _activation_bugs(layer: str) -> tuple[Bug, ...]:
     )
 
 
-ELEMENTWISE = (
+ACTIVATIONS = (
     *(bug for layer in ("ReLU", "Sigmoid", "Tanh", "GELU", "SiLU") for bug in _activation_bugs(layer)),
     Bug("relu-zero-included", "ReLU", "f′ = 1 at z = 0: [z ≥ 0] instead of [z > 0]", _times(lambda z: z >= 0)),
     Bug("relu-leaks", "ReLU", "f′ = 0.01 for z < 0", _times(lambda z: np.where(z > 0, 1, np.where(z < 0, 0.01, 0)))),
