@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,17 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         reason, hint = _REASONS.get(error.errno or 0, (error.strerror or str(error), "Choose another place"))
         raise MachineError(f"cannot write {printable(path)}: {reason}", hint=hint) from error
+
+
+def require_no_link(path: Path) -> None:
+    """Refuse a part of a folder that leads elsewhere: whoever sent the folder would have us write there.
+
+    Raises:
+        MachineError: `path` is a symbolic link.
+    """
+    with writing(path):
+        if path.is_symlink():
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
 
 
 def is_file(path: Path) -> bool:
@@ -65,8 +77,8 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 
 def temporary_beside(path: Path) -> Path:
-    """The name under which this process writes what is to become `path`."""
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """A name under which to write what is to become `path`: another each time, so that nobody lies in wait there."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
 
 
 def remove_temporaries(folder: Path) -> None:
@@ -78,8 +90,8 @@ def remove_temporaries(folder: Path) -> None:
 
 
 def write_and_flush(path: Path, data: bytes) -> None:
-    """Write a file and have the system put it on the disk."""
-    with path.open("wb") as file:
+    """Write a new file and have the system put it on the disk; one that is there already, or a link, is an error."""
+    with path.open("xb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

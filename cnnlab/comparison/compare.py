@@ -19,7 +19,7 @@ from cnnlab.comparison.testing import put_to_the_test
 from cnnlab.comparison.trainings import Trainings
 from cnnlab.data import DataSet
 from cnnlab.errors import MachineError, UsageError
-from cnnlab.files import remove_temporaries, writing
+from cnnlab.files import remove_temporaries, require_no_link, writing
 from cnnlab.text import counted, printable, typed
 from cnnlab.training.events import tell_nobody
 from cnnlab.training.going_on import environment_of
@@ -120,6 +120,7 @@ def _folder(settings: Settings) -> Iterator[Path]:
             raise UsageError(f"{printable(path)} already exists and is not a comparison", hint="Choose another --name")
         path.mkdir(exist_ok=True)
     with only_process(path):
+        require_no_link(path / RUNS)
         remove_temporaries(path)
         for leftover in (path / RUNS).glob(".*.tmp"):  # of a run folder that was being made when the process died
             shutil.rmtree(leftover, ignore_errors=True)

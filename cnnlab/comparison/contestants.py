@@ -42,7 +42,12 @@ class Entry:
         """SHA-256 of the user's Python file; None where the net is not one."""
         if not registry.is_user_file(self.recipe.model.arch):
             return None
-        return hashlib.sha256(Path(self.recipe.model.arch.rpartition(":")[0]).read_bytes()).hexdigest()
+        return code_of(Path(self.recipe.model.arch.rpartition(":")[0]))
+
+
+def code_of(file: Path) -> str:
+    """SHA-256 of a Python file."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def enter(

@@ -12,8 +12,9 @@ from cnnlab.data import DataSet
 from cnnlab.errors import CheckpointError
 from cnnlab.evaluation import measures, views
 from cnnlab.evaluation.opened import open_run
-from cnnlab.models.registry import shown_name
+from cnnlab.models.registry import is_user_file, shown_name
 from cnnlab.recipe.load import dump
+from cnnlab.recipe.schema import Recipe
 from cnnlab.text import printable
 from cnnlab.training import metrics
 from cnnlab.training.going_on import result_of
@@ -36,7 +37,7 @@ def put_to_the_test(
     for planned, folder in zip(plan.runs, folders, strict=True):
         name = plan.entries[planned.contestant].name
         task = f"testing {name}, seed {planned.seed}"
-        tested[planned.contestant].append(_tested(folder, planned.recipe.seed, data, settings, tell, task))
+        tested[planned.contestant].append(_tested(folder, planned.recipe, data, settings, tell, task))
     evidence = [_evidence(entry.name, runs) for entry, runs in zip(plan.entries, tested, strict=True)]
     tests = statistics.judge(evidence, plan.seeds, chance)
     p_values = statistics.against_chance(evidence, chance)
@@ -62,9 +63,11 @@ def put_to_the_test(
     return contestants, tests, chance
 
 
-def _tested(folder: RunFolder, seed: int, data: DataSet, settings: Settings, tell: Tell, task: str) -> ContestantRun:
+def _tested(
+    folder: RunFolder, recipe: Recipe, data: DataSet, settings: Settings, tell: Tell, task: str
+) -> ContestantRun:
     # A user's file was trusted when the contestant entered.
-    opened = open_run(folder.path, device=settings.device, trust_code=True)
+    opened = open_run(folder.path, device=settings.device, trust_code=is_user_file(recipe.model.arch))
     outputs = views.predict(opened.engine, data.test.images, tell, task)
     labels, loss = data.test.labels, opened.recipe.train.loss
     predictions = outputs.argmax(axis=1)
@@ -76,7 +79,7 @@ def _tested(folder: RunFolder, seed: int, data: DataSet, settings: Settings, tel
             hint="Copy the run folder again from where it was trained",
         )
     return ContestantRun(
-        seed=seed,
+        seed=recipe.seed,
         folder=folder.path,
         rows=tuple(vars(row) for row in rows),
         best_epoch=result["best_epoch"],

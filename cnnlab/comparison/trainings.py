@@ -4,16 +4,22 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from cnnlab.comparison.clock import Clock
+from cnnlab.comparison.contestants import code_of
 from cnnlab.comparison.events import Event, RunBegan, RunEnded, RunEpoch, RunReused, RunStep, Tell
 from cnnlab.comparison.plan import Plan, PlannedRun
 from cnnlab.comparison.reuse import FinishedRuns
 from cnnlab.data import DataSet
-from cnnlab.errors import NumericError, Stopped
+from cnnlab.errors import CheckpointError, NumericError, Stopped
+from cnnlab.files import is_file, require_no_link
+from cnnlab.models.registry import is_user_file, shown_name
+from cnnlab.recipe.load import from_file
 from cnnlab.text import printable
 from cnnlab.training import events as training
+from cnnlab.training.going_on import differences
 from cnnlab.training.loop import resume, train
 from cnnlab.training.prepare import divide
 from cnnlab.training.run_folder import EpochRow, RunFolder, read_json
+from cnnlab.training.saving import portable
 from cnnlab.training.schedule import FULL_SIZE, Growth
 from cnnlab.training.settings import Settings
 
@@ -44,15 +50,19 @@ class Trainings:
         return tuple(self._one(number, run) for number, run in enumerate(self.plan.runs, 1))
 
     def _one(self, number: int, run: PlannedRun) -> RunFolder:
+        own = RunFolder(run.given or self.folder / run.name)
+        if run.given is None and own.path.exists():
+            self._require_planned(run, own)
         done = self._finished(run)
         if done is not None:
             return self._reuse(number, run, done)
-        own = RunFolder(run.given or self.folder / run.name)
         watch = _Watch(self, number, run, own)
         settings = replace(self.settings, out=self.folder, name=run.name, test=True)
         try:
             if own.recipe.is_file():
-                resume(own.path, settings, watch.tell, trust_code=True, data=self.data)
+                # A user's file was trusted when the contestant entered; that the run has no other one is checked.
+                trusted = is_user_file(run.recipe.model.arch)
+                resume(own.path, settings, watch.tell, trust_code=trusted, data=self.data)
             else:
                 train(run.recipe, settings, watch.tell, data=self.data)
         except Stopped as stopped:
@@ -61,6 +71,26 @@ class Trainings:
             raise NumericError(f"{self.name(run)}, seed {run.seed}: {error.message}", hint=error.hint) from error
         self.pool.add(own)
         return own
+
+    def _require_planned(self, run: PlannedRun, own: RunFolder) -> None:
+        """Refuse a run in the comparison's folder that is another than the planned one: it may come from a stranger.
+
+        Raises:
+            CheckpointError: it has another recipe, or another Python file.
+            MachineError: it is a link to elsewhere.
+        """
+        require_no_link(own.path)
+        planned = self.plan.entries[run.contestant]
+        differing = differences(run.recipe, portable(from_file(own.recipe, trust_code=True)), "the run's")
+        if not differing and planned.code is not None:
+            file = own.path / shown_name(run.recipe.model.arch).rpartition(":")[0]
+            if not is_file(file) or code_of(file) != planned.code:
+                differing = [f"{printable(file.name)} is not the file that was named"]
+        if differing:
+            raise CheckpointError(
+                f"{printable(own.path)} is not the run that is planned there:\n" + "\n".join(differing),
+                hint="Remove that folder, and the run is trained again; or choose another --name",
+            )
 
     def name(self, run: PlannedRun) -> str:
         """The contestant's name."""

@@ -15,7 +15,7 @@ from cnnlab.evaluation.chosen import Chosen, choose
 from cnnlab.evaluation.measures import Calibration, ClassFigures
 from cnnlab.evaluation.onnx_export import Exported, check_export, export
 from cnnlab.evaluation.opened import AS_IT_IS, Changes, OpenRun, open_run
-from cnnlab.files import writing
+from cnnlab.files import require_no_link, writing
 from cnnlab.report import evaluation_figures as figures
 from cnnlab.text import cut, with_stand_in
 from cnnlab.training import metrics
@@ -263,6 +263,7 @@ class _Work:
 
     def _write(self, result: Evaluation, worst: np.ndarray) -> None:
         document, confusion, classes, calibration, mistakes = result.files
+        require_no_link(document.parent)
         with writing(document.parent):
             document.parent.mkdir(exist_ok=True)
         data = with_stand_in(result.data, result.data_requested, result.fallback)

@@ -98,17 +98,18 @@ def write_all(files: Mapping[Path, bytes], *, force: bool, otherwise: str = _ELS
     folders = {path.parent for path in missing}
     for folder in folders:
         _make_folder(folder)
+    begun = {path: temporary_beside(path) for path in missing}
     try:
         for path, content in missing.items():
             with writing(path):
-                write_and_flush(temporary_beside(path), content)
-        for path in missing:
+                write_and_flush(begun[path], content)
+        for path, temporary in begun.items():
             with writing(path):
-                temporary_beside(path).replace(path)
+                temporary.replace(path)
     except BaseException:
-        for path in missing:
+        for temporary in begun.values():
             with contextlib.suppress(OSError):  # the first error is the one to tell
-                temporary_beside(path).unlink()
+                temporary.unlink()
         raise
     for folder in folders:
         with writing(folder):

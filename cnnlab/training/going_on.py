@@ -119,18 +119,26 @@ def require_same_training(recipe: Recipe, fingerprint: str | None, saved: Mappin
         )
     if "recipe" not in saved:  # the first format did not hold it
         return
-    now, before = flat(portable(recipe)), flat(saved["recipe"] or {})
+    differing = differences(recipe, saved["recipe"] or {}, "the checkpoint's")
+    if differing:
+        raise CheckpointError(
+            "the checkpoint was saved with another recipe than the run's recipe.yaml:\n" + "\n".join(differing),
+            hint="Undo the change, or start a new run from the weights: --recipe FILE --init-from RUN",
+        )
+
+
+def differences(recipe: Recipe, other: Mapping[str, Any], whose: str) -> list[str]:
+    """In which keys a recipe differs from another, as `portable` gives it: the first few, each with both values.
+
+    The name of the data and the number of threads may differ: a run folder moves from machine to machine.
+    """
+    now, before = flat(portable(recipe)), flat(other)
     differing = [
-        f"{cut(key)}: {_shown(now.get(key, _MISSING))}, the checkpoint's {_shown(before.get(key, _MISSING))}"
+        f"{cut(key)}: {_shown(now.get(key, _MISSING))}, {whose} {_shown(before.get(key, _MISSING))}"
         for key in sorted({**now, **before})
         if key not in _MAY_DIFFER and now.get(key, _MISSING) != before.get(key, _MISSING)
     ]
-    if differing:
-        raise CheckpointError(
-            "the checkpoint was saved with another recipe than the run's recipe.yaml:\n"
-            + "\n".join(differing[:_SHOWN] + ["…"] * (len(differing) > _SHOWN)),
-            hint="Undo the change, or start a new run from the weights: --recipe FILE --init-from RUN",
-        )
+    return differing[:_SHOWN] + ["…"] * (len(differing) > _SHOWN)
 
 
 def shares_images(prepared: Prepared, saved: Mapping[str, Any]) -> bool:

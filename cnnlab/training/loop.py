@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cnnlab.data import DataSet
 from cnnlab.errors import CheckpointError
-from cnnlab.files import remove_temporaries
+from cnnlab.files import remove_temporaries, require_no_link
 from cnnlab.models.registry import is_user_file, shown_name
 from cnnlab.recipe.load import digest, dump, from_file, short_flags
 from cnnlab.recipe.schema import Recipe
@@ -163,6 +163,7 @@ def _go_on(
         if folder.result.is_file():  # another process has just finished it
             return _finished_already(folder, tell)
         if world.first:
+            require_no_link(folder.checkpoints)
             remove_temporaries(path)
             remove_temporaries(folder.checkpoints)
         found = newest(folder, tell)

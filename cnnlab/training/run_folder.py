@@ -9,9 +9,7 @@ import io
 import itertools
 import json
 import math
-import os
 import shutil
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -19,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnlab.errors import CheckpointError, MachineError, UsageError
-from cnnlab.files import is_file, is_folder, sync_folder, write_atomically, writing
+from cnnlab.files import is_file, is_folder, sync_folder, temporary_beside, write_atomically, writing
 from cnnlab.reading import read_up_to
 from cnnlab.text import as_written, command_path, cut, did_you_mean, name_part, nearest, printable
 from cnnlab.training.torchrun import resume_command
@@ -248,10 +246,11 @@ def create(
     stem = name or f"{time.strftime('%Y%m%d-%H%M%S')}-{safe_name(arch)}-{safe_name(data)}-s{seed}"
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    begun = out / f".{stem}.{os.getpid()}.{threading.get_ident()}.tmp"
+    begun = temporary_beside(out / stem)
     try:
         with writing(begun):
-            (begun / "checkpoints").mkdir(parents=True)
+            begun.mkdir()
+            (begun / "checkpoints").mkdir()
         for file, content in files.items():
             write_atomically(begun / file, content)
         return RunFolder(_rename_to_free_name(begun, stem, only=name is not None))

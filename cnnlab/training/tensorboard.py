@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from cnnlab.errors import UsageError
+from cnnlab.files import require_no_link
 from cnnlab.training.run_folder import EpochRow
 
 
@@ -21,7 +22,9 @@ class TensorBoard:
         """Begin with `epoch`: what earlier event files say of it and of later ones is hidden."""
         from torch.utils.tensorboard import SummaryWriter
 
-        self.writer = SummaryWriter(log_dir=str(run / "tensorboard"), purge_step=epoch)
+        folder = run / "tensorboard"
+        require_no_link(folder)
+        self.writer = SummaryWriter(log_dir=str(folder), purge_step=epoch)
 
     def add(self, row: EpochRow) -> None:
         """One epoch's metrics, flushed, so that they show at once."""

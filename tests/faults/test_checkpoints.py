@@ -101,7 +101,7 @@ def test_a_run_goes_on_from_the_checkpoint_before(nursery, small, undisturbed, e
         said = " ".join(Path("output.txt").read_text().split())
         assert ended == 0, said
         assert ("going on from the checkpoint before" in said) == (file.stem == "last"), said
-        assert ("is written anew" in said) == (file.stem == "best"), said
+        assert ("is written again" in said) == (file.stem == "best"), said
         if file.stem in ("last", "best"):
             assert essence(Path("runs/x")) == undisturbed, file.name
 

@@ -45,7 +45,7 @@ def test_the_best_weights_of_another_run_are_not_taken(cli):
     (run / "result.json").unlink()
     ended = cli("train", "--resume", run)
     assert ended.code == 0, ended.err
-    assert "is written anew" in " ".join(ended.out.split())
+    assert "is written again" in " ".join(ended.out.split())
     assert (run / "checkpoints/best.safetensors").read_bytes() == best
 
 
