@@ -118,7 +118,10 @@ def test_output_as_a_file_and_as_a_folder(cli, photo: Path, own_world: Path) -> 
     assert files(own_world / "both") == {"photo-edge.png", "photo-blur.png"}
     ended = cli("filter", photo, "-k", "edge", "-k", "blur", "-o", "one.png")
     assert ended.code == 2
-    assert "several outputs cannot all be the file one.png" in ended.err
+    assert "several outputs cannot all be the file one.png\nGive -o a folder: one.png/" in ended.err
+    ended = cli("filter", photo, "-k", "edge", "-k", "blur", "-o", "results.v2")
+    assert (ended.code, "Give -o a folder: results.v2/" in ended.err) == (2, True)
+    assert cli("filter", photo, "-k", "edge", "-k", "blur", "-o", "results.v2/").code == 0
 
 
 def test_a_sheet_goes_beside_an_output_of_its_name(cli, photo: Path, own_world: Path) -> None:

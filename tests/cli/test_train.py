@@ -89,6 +89,19 @@ def test_without_network_digits_stand_in_loudly(cli):
     assert (result["data"], result["data_requested"], result["fallback"]) == ("digits", "cifar10", True)
 
 
+def test_a_stand_in_is_told_by_a_quiet_command_too(cli):
+    ended = cli("train", "--arch", "mlp:depth=1,width=16", "--epochs", "1", "--offline", "--quiet")
+    assert (ended.code, ended.out) == (0, "")
+    assert ended.err.startswith("cifar10 could not be found or downloaded: training on the built-in digits")
+
+
+def test_without_a_validation_part_no_curve_is_named_after_it(cli):
+    run = ("train", "--arch", "mlp:depth=1,width=16", "--data", "digits", "--epochs", "2")
+    assert "val" in cli(*run).out.partition("accuracy %")[2].splitlines()[0]
+    ended = cli(*run, "--set", "data.val_fraction=0")
+    assert "val" not in ended.out.partition("accuracy %")[2].splitlines()[0]
+
+
 def test_named_data_are_never_swapped(cli, monkeypatch):
     ended = cli("train", "--data", "cifar10", "--offline", "--json")
     assert ended.code == 4

@@ -206,6 +206,20 @@ def test_one_seed_and_mere_guessing_are_said(make_comparison, tmp_path: Path) ->
     assert "Note: look here" in text
 
 
+@pytest.mark.parametrize(
+    ("select", "heading"), [(("best", "best"), "best epoch"), (("last", "last"), "last epoch"),
+                            (("best", "last"), "tested epoch")],
+)  # fmt: skip
+def test_the_epoch_that_is_tested_is_called_what_it_is(make_comparison, tmp_path: Path, select, heading) -> None:
+    comparison = make_comparison(tmp_path)
+    contestants = tuple(replace(one, select=kind) for one, kind in zip(comparison.contestants, select, strict=True))
+    comparison = replace(comparison, contestants=contestants)
+    others = {"best epoch", "last epoch", "tested epoch"} - {heading}
+    for text in (as_markdown(comparison), Reader(render_page(comparison)).text):
+        assert heading in text
+        assert not [other for other in others if other in text]
+
+
 def test_names_classes_and_files_of_strangers_stay_text(hostile_page: tuple[Comparison, str]) -> None:
     html = hostile_page[1]
     read = Reader(html)

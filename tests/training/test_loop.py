@@ -435,3 +435,11 @@ def test_digits_statistics_normalise_the_pictures():
     assert math.isfinite(float(std[0]))
     constant = np.full((3, 2, 2, 1), 7, np.uint8)
     assert level_statistics(constant)[1].tolist() == [1.0]
+
+
+@pytest.mark.parametrize(("assignment", "best"), [("train.select=best", True), ("data.val_fraction=0", False)])
+def test_the_curves_know_whether_validation_chose_the_epoch(train_digits, monkeypatch, assignment, best):
+    told = []
+    monkeypatch.setattr("cnnlab.report.figures.draw_curves", lambda *_, **options: told.append(options["best"]))
+    train_digits("mlp:depth=1,width=16", assignment)
+    assert told == [best]

@@ -158,7 +158,7 @@ def test_a_net_that_only_guesses_is_named_and_notes_are_shown(make_comparison, t
     render_comparison(out, replace(comparison, contestants=(guesser, *comparison.contestants[1:])))
     assert "mlp is not shown to be better than guessing (10.0 %)." in printed(out)
     assert "note: mind the step" in printed(out)
-    assert "cnn is no better" not in printed(out)
+    assert "cnn is not shown" not in printed(out)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "gbk"])
