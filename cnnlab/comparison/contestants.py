@@ -15,7 +15,7 @@ from cnnlab.recipe.load import flat, from_file, is_recipe_file, resolve, shipped
 from cnnlab.recipe.schema import MAX_SEED, Recipe
 from cnnlab.recipe.spec import Scalar, Spec, parse_spec
 from cnnlab.text import did_you_mean, printable
-from cnnlab.training.prepare import divide, resolve_for
+from cnnlab.training.prepare import absolute_name, divide, resolve_for
 from cnnlab.training.run_folder import RunFolder, find_run, list_runs, read_json
 
 _SHARED = ("name", "val_fraction", "image_size", "skip_bad", "allow_duplicates")
@@ -193,7 +193,7 @@ def _shared(entry: Entry, key: str) -> Any:
 
 def _place(name: str | None) -> str | None:
     """A data set's name as it is, a path as the file or folder that it means."""
-    return name if name is None or not Path(name).exists() else str(Path(name).resolve())
+    return None if name is None else absolute_name(name)
 
 
 def base_seed(entries: Sequence[Entry], flags: Mapping[str, Scalar]) -> int:

@@ -6,7 +6,6 @@ from pathlib import Path
 from cnnlab import __version__
 from cnnlab.data import DataSet
 from cnnlab.errors import CnnlabError, MachineError
-from cnnlab.files import is_folder
 from cnnlab.models import registry
 from cnnlab.recipe.load import digest, from_file
 from cnnlab.recipe.schema import Recipe
@@ -23,14 +22,14 @@ class FinishedRuns:
         self.data, self.settings = data, settings
         self.device = devices.choose_device(settings.device)
         self.by_recipe: dict[str, list[RunFolder]] = {}
-        for folder in (out, *(sorted(out.glob("*/runs")) if is_folder(out) else ())):
+        for folder in _folders_of_runs(out):
             with contextlib.suppress(MachineError):  # a locked folder holds nothing that could be taken
                 for run in list_runs(folder):
                     self.add(run)
 
     def add(self, run: RunFolder) -> None:
         """Let a run stand for others, if it is finished and can be read."""
-        if not run.result.is_file():
+        if not run.is_finished:
             return
         try:
             recipe = from_file(run.recipe)
@@ -70,6 +69,12 @@ class FinishedRuns:
             and about.get("fingerprint") == self.data.fingerprint
             and (environment.get("gradients") is True or not self.settings.gradients)
         )
+
+
+def _folders_of_runs(out: Path) -> list[Path]:
+    with contextlib.suppress(OSError):
+        return [out, *(path / "runs" for path in sorted(out.iterdir()))]
+    return [out]
 
 
 def _identity(recipe: Recipe) -> str:

@@ -1,5 +1,6 @@
 """The trainings of a comparison: what is finished is taken, what is half done goes on, the rest begins."""
 
+import os
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -51,7 +52,7 @@ class Trainings:
 
     def _one(self, number: int, run: PlannedRun) -> RunFolder:
         own = RunFolder(run.given or self.folder / run.name)
-        if run.given is None and own.path.exists():
+        if run.given is None and os.path.lexists(own.path):
             self._require_planned(run, own)
         done = self._finished(run)
         if done is not None:
@@ -59,7 +60,7 @@ class Trainings:
         watch = _Watch(self, number, run, own)
         settings = replace(self.settings, out=self.folder, name=run.name, test=True)
         try:
-            if own.recipe.is_file():
+            if own.is_begun:
                 # A user's file was trusted when the contestant entered; that the run has no other one is checked.
                 trusted = is_user_file(run.recipe.model.arch)
                 resume(own.path, settings, watch.tell, trust_code=trusted, data=self.data)
@@ -103,9 +104,9 @@ class Trainings:
     def _finished(self, run: PlannedRun) -> RunFolder | None:
         """The finished run that stands for this one: itself, then another of its recipe; None where there is none."""
         own = RunFolder(run.given or self.folder / run.name)
-        if own.result.is_file():
+        if own.is_finished:
             return own
-        return None if own.recipe.is_file() else self.pool.find(run.recipe)
+        return None if own.is_begun else self.pool.find(run.recipe)
 
     def _reuse(self, number: int, run: PlannedRun, done: RunFolder) -> RunFolder:
         growth = Growth.of(run.recipe.train)

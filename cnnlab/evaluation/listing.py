@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from cnnlab.errors import CheckpointError, UsageError
-from cnnlab.files import is_file
 from cnnlab.models.registry import shown_name
 from cnnlab.recipe.load import from_file
 from cnnlab.text import printable
@@ -54,7 +53,7 @@ def _summary(run: RunFolder) -> RunSummary:
     try:
         recipe = from_file(run.recipe, trust_code=True)  # read, not built: no code runs
         environment = read_json(run.environment)
-        result = read_json(run.result) if is_file(run.result) else {}
+        result = read_json(run.result) if run.is_finished else {}
     except (CheckpointError, UsageError) as error:
         problem = error.message
     about = environment.get("data")

@@ -11,6 +11,7 @@ import numpy as np
 
 from cnnlab.choices import DeviceName, Precision
 from cnnlab.errors import CheckpointError, UsageError
+from cnnlab.files import is_folder
 from cnnlab.models import registry
 from cnnlab.recipe.load import from_file, resolve, short_flags
 from cnnlab.recipe.schema import Recipe
@@ -144,7 +145,7 @@ def open_run(
         image_shape=meta.image_shape,
         fingerprint=meta.fingerprint,
         epoch=meta.epoch,
-        result=read_json(folder.result) if folder.result.is_file() else None,
+        result=read_json(folder.result) if folder.is_finished else None,
         data=about_data if isinstance(about_data, dict) else {},
         mean=meta.mean,
         std=meta.std,
@@ -196,7 +197,7 @@ def _changed(folder: RunFolder, own: Recipe, changes: Changes) -> Recipe:
 
 
 def _load_best(folder: RunFolder) -> checkpoint.Checkpoint:
-    if not any(folder.checkpoints.glob("best.*")):
+    if not is_folder(folder.checkpoints) or not any(folder.checkpoints.glob("best.*")):
         raise CheckpointError(
             f"{printable(folder.path)} holds no checkpoint: the run has not saved an epoch yet",
             hint=f"Go on with it: {resume_command(folder.path)}",

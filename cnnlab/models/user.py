@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from cnnlab.errors import DataError, UsageError
+from cnnlab.files import is_file
 from cnnlab.models.options import UserOptions
 from cnnlab.text import did_you_mean, printable
 
@@ -86,7 +87,7 @@ def load_class(file: Path, name: str) -> type:
         UsageError: no such file or class.
         DataError: the file fails when it is run.
     """
-    if not file.is_file():
+    if not is_file(file):
         raise UsageError(f"no such file: {printable(file)}", hint="Write FILE.py:Class")
     module_name = f"cnnlab_user_{file.stem}"
     spec = importlib.util.spec_from_file_location(module_name, file)

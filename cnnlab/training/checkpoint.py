@@ -8,13 +8,14 @@ the manifest of one name beside the tensors of the other: any manifest is matche
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnlab.errors import CheckpointError
-from cnnlab.files import sync_folder, temporary_beside, write_and_flush, writing
+from cnnlab.files import is_file, sync_folder, temporary_beside, write_and_flush, writing
 from cnnlab.machine import physical_memory
 from cnnlab.reading import read_up_to
 from cnnlab.text import printable
@@ -88,7 +89,7 @@ def load(folder: Path, name: str) -> Checkpoint:
         CheckpointError: missing, cut short, altered, not finite, or no checkpoint at all.
     """
     names = (name, *([SPARE[name]] if name in SPARE else []))
-    there = [manifest for manifest in names if (folder / f"{manifest}{MANIFEST}").exists()]
+    there = [manifest for manifest in names if _claims_to_be(folder, manifest)]
     return _load(folder, there[0] if there else name, names)
 
 
@@ -122,7 +123,7 @@ def load_best(folder: Path, epoch: int, refuse: Callable[[Mapping[str, Any]], No
 
 def any_saved(folder: Path) -> bool:
     """Whether there is anything that claims to be a checkpoint to go on from, whole or not."""
-    return any((folder / f"{name}{MANIFEST}").exists() for name in _to_go_on_from(folder))
+    return any(_claims_to_be(folder, name) for name in _to_go_on_from(folder))
 
 
 def load_newest(folder: Path, epochs: int) -> tuple[Checkpoint, list[str]]:
@@ -135,7 +136,7 @@ def load_newest(folder: Path, epochs: int) -> tuple[Checkpoint, list[str]]:
     problems: list[str] = []
     spare: list[str] = []
     may_be_missing = {SPARE["last"]}
-    if epochs <= 1 and not any((folder / f"{name}{MANIFEST}").exists() for name in ("last", SPARE["last"])):
+    if epochs <= 1 and not any(_claims_to_be(folder, name) for name in ("last", SPARE["last"])):
         may_be_missing.add("last")  # stopped before the first epoch was saved
     for name in _to_go_on_from(folder):
         try:
@@ -156,6 +157,11 @@ def load_newest(folder: Path, epochs: int) -> tuple[Checkpoint, list[str]]:
         "\n".join([f"no whole checkpoint in {printable(folder)}:", *problems, *spare]),
         hint="Start a new run, or from the weights of its best epoch: --init-from RUN",
     )
+
+
+def _claims_to_be(folder: Path, name: str) -> bool:
+    """Whether a manifest of that name is there, readable or not: a link to nowhere is a damaged one, not none."""
+    return os.path.lexists(folder / f"{name}{MANIFEST}")
 
 
 def _to_go_on_from(folder: Path) -> list[str]:
@@ -205,7 +211,7 @@ def first_not_finite(tensors: "Mapping[str, np.ndarray]") -> str | None:
 
 def _rename(folder: Path, name: str, new: str) -> None:
     for kind in (TENSORS, MANIFEST):
-        if (folder / f"{name}{kind}").exists():
+        if is_file(folder / f"{name}{kind}"):
             (folder / f"{name}{kind}").replace(folder / f"{new}{kind}")
     sync_folder(folder)
 

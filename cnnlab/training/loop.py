@@ -149,7 +149,7 @@ def _go_on(
     threads: int | None = None,
 ) -> RunFinished:
     folder = RunFolder(path)
-    if folder.result.is_file():
+    if folder.is_finished:
         return _finished_already(folder, tell)
     environment = environment_of(folder)
     recipe = from_file(folder.recipe, flags=short_flags(threads=threads), trust_code=trust_code)
@@ -160,7 +160,7 @@ def _go_on(
         test=settings.test and environment.get("test", True),
     )
     with _only_process(path, world):
-        if folder.result.is_file():  # another process has just finished it
+        if folder.is_finished:  # another process has just finished it
             return _finished_already(folder, tell)
         if world.first:
             require_no_link(folder.checkpoints)

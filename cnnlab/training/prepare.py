@@ -13,6 +13,7 @@ import numpy as np
 from cnnlab.choices import EngineName
 from cnnlab.data import Augmentation, DataSet, Part, load, sample, split
 from cnnlab.errors import RecipeError, UsageError
+from cnnlab.files import is_file, is_folder
 from cnnlab.recipe.schema import Recipe
 from cnnlab.text import typed
 from cnnlab.training.engines.base import Engine
@@ -226,7 +227,7 @@ def resolve_for(recipe: Recipe, data: DataSet, train_images: int) -> Recipe:
     flip = data.flip if augment.flip == "auto" else augment.flip
     steps_per_epoch = train_images // train.batch_size
     epochs = max(train.epochs, -(-train.min_steps // steps_per_epoch))
-    name = data.name if data.fallback or recipe.data.name is None else _absolute(recipe.data.name)
+    name = data.name if data.fallback or recipe.data.name is None else absolute_name(recipe.data.name)
     return recipe.model_copy(
         update={
             "data": recipe.data.model_copy(
@@ -239,7 +240,7 @@ def resolve_for(recipe: Recipe, data: DataSet, train_images: int) -> Recipe:
     )
 
 
-def _absolute(name: str) -> str:
+def absolute_name(name: str) -> str:
     """A data set's name as it is, a path made absolute, so that the saved recipe works from any folder."""
     path = Path(name)
-    return str(path.resolve()) if path.exists() else name
+    return str(path.resolve()) if is_file(path) or is_folder(path) else name

@@ -9,6 +9,7 @@ import io
 import itertools
 import json
 import math
+import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -87,6 +88,16 @@ class RunFolder:
         return self.path / "result.json"
 
     @property
+    def is_begun(self) -> bool:
+        """Whether there is a run."""
+        return is_file(self.recipe)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it came to its end."""
+        return is_file(self.result)
+
+    @property
     def checkpoints(self) -> Path:
         """The folder of checkpoints."""
         return self.path / "checkpoints"
@@ -133,7 +144,7 @@ def is_number(value: object) -> bool:
 def read_lines(path: Path, keys: set[str]) -> list[dict[str, Any]]:
     """The JSON objects of a .jsonl file that have exactly these keys, up to the first line that has not."""
     documents: list[dict[str, Any]] = []
-    if not path.is_file():
+    if not is_file(path):
         return documents
     content = read_up_to(path, MAX_LINES_BYTES)
     if len(content) > MAX_LINES_BYTES:
@@ -263,18 +274,18 @@ def _rename_to_free_name(begun: Path, stem: str, *, only: bool) -> Path:
     """Rename to `stem`, or with a number behind it unless `only` that will do: a rename takes no folder with files."""
     for attempt in range(1, 1000):
         path = begun.with_name(stem if attempt == 1 else f"{stem}-{attempt}")
-        if not path.exists():
+        if not os.path.lexists(path):
             try:
                 begun.rename(path)
             except OSError as error:
-                if not path.exists():  # otherwise another run has just taken the name
+                if not os.path.lexists(path):  # otherwise another run has just taken the name
                     with writing(path):
                         raise error
             else:
                 return _kept(path, begun)
         if only:
             there = RunFolder(path)
-            unfinished = is_file(there.recipe) and not is_file(there.result)
+            unfinished = there.is_begun and not there.is_finished
             go_on = f", or go on with it: {resume_command(path)}" if unfinished else ""
             raise UsageError(
                 f"{printable(path)} exists already; a run folder is never shared", hint=f"Choose another --name{go_on}"

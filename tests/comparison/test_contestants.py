@@ -51,6 +51,13 @@ def test_one_is_no_comparison(specs):
         entered(*specs)
 
 
+@pytest.mark.parametrize("name", ["a" * 300, "a" * 300 + "/x"])
+def test_data_of_a_name_too_long_for_a_file_are_none(cli, name):
+    ended = cli("compare", "mlp", "cnn", "--data", name)
+    assert ended.code == 2
+    assert "no data set and no file is named" in ended.err
+
+
 @pytest.mark.parametrize(("typed", "near"), [("mpl", "mlp"), ("resnett", "resnet"), ("digits-mpl", "digits-mlp")])
 def test_an_unknown_contestant_has_neighbours(run, typed, near):
     with pytest.raises(UsageError, match=f"unknown contestant '{typed}'") as caught:

@@ -78,6 +78,67 @@ def test_a_half_done_epoch_that_cannot_be(cli, midway):
     assert "does not say how far its epoch was" in ended.err
 
 
+TOO_LONG = "a" * 300
+"""A link to a file of this name leads to what no system has, and says so otherwise than a missing file does."""
+
+
+@pytest.mark.parametrize(
+    ("file", "arguments", "code"),
+    [
+        ("result.json", ("evaluate", "run"), 0),
+        ("result.json", ("train", "--resume", "run"), 0),
+        ("result.json", ("compare", "run", "other"), 0),
+        ("result.json", ("compare", "mlp:depth=1,width=8", "other"), 0),
+        ("metrics.jsonl", ("train", "--resume", "run"), 0),
+        ("metrics.jsonl", ("compare", "run", "other"), 3),
+        ("checkpoints", ("evaluate", "run"), 3),
+        ("checkpoints/best.json", ("evaluate", "run"), 3),
+    ],
+)
+def test_a_link_to_a_name_that_is_too_long(cli, digits_run, file, arguments, code):
+    for name in ("run", "other"):
+        shutil.copytree(digits_run, f"runs/{name}")
+    part = Path("runs/run", file)
+    shutil.rmtree(part) if part.is_dir() else part.unlink()
+    part.symlink_to(TOO_LONG)
+    ended = cli(*arguments)
+    assert ended.code == code, ended.err
+
+
+@pytest.mark.parametrize(("name", "told"), [("last", "File name too long"), ("previous", None)])
+def test_a_checkpoint_that_is_such_a_link_is_passed_over(cli, digits_run, name, told):
+    shutil.copytree(digits_run, "run")
+    Path("run/result.json").unlink()
+    Path(f"run/checkpoints/{name}.json").unlink()
+    Path(f"run/checkpoints/{name}.json").symlink_to(TOO_LONG)
+    ended = cli("train", "--resume", "run")
+    assert ended.code == 0, ended.err
+    assert (told or "") in ended.out
+    assert ("going on from the checkpoint before it" in " ".join(ended.out.split())) is (told is not None)
+
+
+@pytest.mark.parametrize("part", ["runs", "runs/1-a-s0"])
+def test_a_comparison_with_such_a_link_among_its_runs(cli, part):
+    nets = ("a=mlp:depth=1,width=8", "b=mlp:depth=1,width=4")
+    asked = ("--data", "digits", "--epochs", "1", "--batch-size", "256", "--threads", "1")
+    assert cli("compare", *nets, *asked, "--name", "cmp").code == 0
+    shutil.rmtree(Path("runs/cmp", part))
+    Path("runs/cmp", part).symlink_to(TOO_LONG)
+    ended = cli("compare", *nets, *asked, "--name", "cmp")
+    assert ended.code == 4, ended.err
+    assert "a symbolic link where none is expected" in ended.err
+    ended = cli("compare", nets[0], "c=mlp:depth=1,width=5", *asked, "--name", "another")
+    assert ended.code == 0, ended.err
+
+
+def test_a_run_is_not_given_the_name_of_such_a_link(cli):
+    Path("runs").mkdir()
+    Path("runs/taken").symlink_to(TOO_LONG)
+    ended = cli("train", "--arch", "mlp:depth=1,width=8", "--data", "digits", "--name", "taken")
+    assert ended.code == 2
+    assert "runs/taken exists already" in ended.err
+
+
 ROW = {"epoch": 1, "objective": 1.0, "train_loss": 1.0, "train_acc": 0.5, "val_loss": 1.0, "val_acc": 0.5, "lr": 0.1,
        "images_per_s": 10.0, "seconds": 1.0}  # fmt: skip
 
