@@ -16,10 +16,10 @@ from cnnlab.models.registry import is_user_file, shown_name
 from cnnlab.recipe.load import from_file
 from cnnlab.text import printable
 from cnnlab.training import events as training
-from cnnlab.training.going_on import differences
+from cnnlab.training.going_on import differences, result_of
 from cnnlab.training.loop import resume, train
 from cnnlab.training.prepare import divide
-from cnnlab.training.run_folder import EpochRow, RunFolder, read_json
+from cnnlab.training.run_folder import EpochRow, RunFolder
 from cnnlab.training.saving import portable
 from cnnlab.training.schedule import FULL_SIZE, Growth
 from cnnlab.training.settings import Settings
@@ -116,7 +116,7 @@ class Trainings:
             self.remarks.append(
                 f"{self.name(run)}, seed {run.seed}: the finished run {printable(done.path)} stands for it"
             )
-        self.tell(RunReused(self.name(run), run.seed, number, done.path, read_json(done.result)))
+        self.tell(RunReused(self.name(run), run.seed, number, done.path, result_of(done)))
         return done
 
 

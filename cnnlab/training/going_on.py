@@ -13,7 +13,8 @@ from cnnlab.training import checkpoint
 from cnnlab.training.environment import made_with
 from cnnlab.training.events import Notice, Tell
 from cnnlab.training.prepare import Prepared
-from cnnlab.training.run_folder import RunFolder, is_number, read_json, require_sound
+from cnnlab.training.profiling import PHASES
+from cnnlab.training.run_folder import LIMITS, RunFolder, is_number, read_json, require_sound
 from cnnlab.training.saving import Midway, Progress, portable
 
 _MAY_DIFFER = {"data.name", "threads"}
@@ -58,18 +59,48 @@ def result_of(folder: RunFolder) -> dict[str, Any]:
         CheckpointError: missing, or not what a training wrote.
     """
     result = read_json(folder.result)
-    numbers = ("train_acc", "seconds", "images_per_s")
+    texts = ("arch", "data", "data_requested", "device", "precision")
     best_epoch, epochs = result.get("best_epoch"), result.get("epochs")
     sound = {
         "epochs": type(epochs) is int and is_number(epochs),
         "best_epoch": type(best_epoch) is int and type(epochs) is int and 1 <= best_epoch <= epochs,
-        **{key: is_number(result.get(key)) for key in numbers},
-        **{key: key in result and (result[key] is None or is_number(result[key])) for key in ("test_acc", "val_acc")},
-        "data_requested": isinstance(result.get("data_requested"), str),
+        **{key: _is_within(result.get(key), limit) for key, limit in LIMITS.items()},
+        "train_acc": _is_within(result.get("train_acc"), 1),
+        **{key: key in result and _is_null_or_within(result[key], 1) for key in ("test_acc", "val_acc")},
+        **{key: isinstance(result.get(key), str) for key in texts},
+        "profile": "profile" not in result or _is_profile(result["profile"]),
         "fallback": isinstance(result.get("fallback"), bool),
     }
     require_sound(folder.result, sound, result, or_else=", or remove that file to have it written again")
-    return {**result, "data_requested": printable(result["data_requested"])}
+    return {**result, **{key: printable(result[key]) for key in texts}}
+
+
+def _is_within(value: Any, limit: float) -> bool:
+    return is_number(value) and 0 <= value <= limit
+
+
+def _is_null_or_within(value: Any, limit: float) -> bool:
+    return value is None or _is_within(value, limit)
+
+
+def _is_profile(value: Any) -> bool:
+    """Whether it is what `profiling.Profile.document` writes."""
+    seconds = LIMITS["seconds"]
+    return (
+        isinstance(value, dict)
+        and _is_within(value.get("seconds"), seconds)
+        and is_number(value.get("steps"))
+        and isinstance(value.get("phases"), list)
+        and all(
+            isinstance(phase, dict)
+            and phase.get("name") in (*PHASES, "other")
+            and _is_within(phase.get("seconds"), seconds)
+            and _is_within(phase.get("share"), 1)
+            and "ms_per_step" in phase
+            and _is_null_or_within(phase["ms_per_step"], 1e3 * seconds)
+            for phase in value["phases"]
+        )
+    )
 
 
 def _shown(value: Any) -> str:

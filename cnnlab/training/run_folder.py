@@ -27,7 +27,7 @@ MAX_JSON_BYTES = 12_000_000
 """Of one document: Python may need fifty times as much to hold it."""
 MAX_LINES_BYTES = 50_000_000
 _MAX_LINE_BYTES = 100_000
-_LIMITS = {"seconds": 1e9, "images_per_s": 1e12}
+LIMITS = {"seconds": 1e9, "images_per_s": 1e12}
 """Figures that are added up or divided by: not negative, and below these."""
 LAST = "last"
 """What names the newest run wherever a run is named."""
@@ -133,7 +133,7 @@ def _is_row(epoch: int, document: Mapping[str, Any]) -> bool:
     none = {"val_loss", "val_acc"}
     whole = type(document["epoch"]) is int and document["epoch"] == epoch
     numbers = all(is_number(value) or (value is None and key in none) for key, value in document.items())
-    return whole and numbers and all(0 <= document[key] < limit for key, limit in _LIMITS.items())
+    return whole and numbers and all(0 <= document[key] < limit for key, limit in LIMITS.items())
 
 
 def is_number(value: object) -> bool:

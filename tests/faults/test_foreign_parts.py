@@ -185,6 +185,53 @@ def test_a_result_that_no_training_wrote(digits_run, change):
         result_of(RunFolder(Path("run")))
 
 
+PHASE = {"name": "data", "seconds": 1.0, "share": 0.5, "ms_per_step": None}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("arch", None),
+        ("arch", [1]),
+        ("device", None),
+        ("data", {}),
+        ("precision", 1),
+        ("seconds", 1e308),
+        ("train_acc", 2),
+        ("test_acc", "x"),
+        ("profile", [1]),
+        ("profile", {"seconds": {}}),
+        ("profile", {"seconds": 1.0, "steps": 1, "phases": [1]}),
+        ("profile", {"seconds": 1.0, "steps": 1, "phases": [{**PHASE, "name": "\x1b[31m"}]}),
+        ("profile", {"seconds": 1.0, "steps": 1, "phases": [{**PHASE, "name": []}]}),
+        ("profile", {"seconds": 1.0, "steps": 1, "phases": [{**PHASE, "share": "x"}]}),
+    ],
+)
+def test_a_finished_run_whose_result_shows_what_no_training_wrote(cli, digits_run, key, value):
+    shutil.copytree(digits_run, "run")
+    result = Path("run/result.json")
+    result.write_text(json.dumps({**json.loads(result.read_text()), key: value}))
+    ended = cli("train", "--resume", "run")
+    assert ended.code == 3, ended.err
+    assert f"result.json is not what a training wrote: {key} is" in ended.err
+
+
+def test_the_device_of_a_result_is_asked_for_and_shown_escaped(cli, digits_run):
+    for name in ("run", "other"):
+        shutil.copytree(digits_run, f"runs/{name}")
+    result = Path("runs/run/result.json")
+    document = json.loads(result.read_text())
+    result.write_text(json.dumps({**document, "device": "\x1b[31mPWN\u202e"}))
+    assert cli("compare", "run", "other", "--name", "cmp").code == 0
+    assert "\\\\u202e" in Path("runs/cmp/comparison.json").read_text("utf-8")
+    assert "\u202e" not in Path("runs/cmp/comparison.json").read_text("utf-8")
+    del document["device"]
+    result.write_text(json.dumps(document))
+    ended = cli("compare", "run", "other")
+    assert ended.code == 3, ended.err
+    assert "device is null" in ended.err
+
+
 def test_a_lock_that_is_a_link_empties_no_file(cli, digits_run):
     shutil.copytree(digits_run, "run")
     Path("run/result.json").unlink()
