@@ -14,10 +14,13 @@ from cnnlab.errors import CnnlabError, UsageError
 from cnnlab.recipe.load import digest
 from cnnlab.recipe.schema import Recipe
 from cnnlab.recipe.spec import Scalar
-from cnnlab.text import LONGEST_NAME, printable
+from cnnlab.text import LONGEST_NAME, as_written, cut, printable
 from cnnlab.training.going_on import environment_of
 from cnnlab.training.run_folder import safe_name
 from cnnlab.training.settings import Settings
+
+_SHOWN = 20
+"""Contestants that a refusal names."""
 
 
 @dataclass(frozen=True)
@@ -214,9 +217,20 @@ def _difference(key: str, was: Any, now: Any) -> str:
     if key == "data":
         return "its data were others"
     if key != "contestants":
-        return f"its {key}: {printable(was)}; now {printable(now)}"
-    names = [[str(one.get("name")) for one in side] if isinstance(side, list) else [] for side in (was, now)]
+        return f"its {key}: {as_written(was)}; now {as_written(now)}"
+    names = [_names(side) for side in (was, now)]
     if names[0] != names[1]:
-        return f"its contestants: {printable(', '.join(names[0]))}; now {printable(', '.join(names[1]))}"
+        return f"its contestants: {_listed(names[0])}; now {_listed(names[1])}"
     changed = [name for name, one, other in zip(names[1], was, now, strict=True) if one != other]
-    return f"the recipe of {printable(', '.join(changed))} was another"
+    return f"the recipe of {_listed(changed)} was another"
+
+
+def _names(contestants: Any) -> list[str]:
+    """What a plan calls its contestants; as it stands there what is no contestant."""
+    if not isinstance(contestants, list):
+        return []
+    return [str(one.get("name")) if isinstance(one, dict) else as_written(one) for one in contestants]
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(map(cut, names[:_SHOWN])) + ", …" * (len(names) > _SHOWN)

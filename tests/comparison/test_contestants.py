@@ -2,12 +2,13 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from cnnlab.comparison import contestants as module
 from cnnlab.comparison.contestants import enter
-from cnnlab.comparison.plan import Options, make_plan
+from cnnlab.comparison.plan import Options, make_plan, require_same_plan
 from cnnlab.data import load
 from cnnlab.errors import UsageError
 from cnnlab.recipe.load import dump, resolve
@@ -16,8 +17,6 @@ from cnnlab.training.run_folder import safe_name
 
 
 def entered(*specs, out="runs", settings=(), **flags):
-    from pathlib import Path
-
     typed = {f"--{key}": value for key, value in flags.items()}
     return enter(specs, settings=settings, flags=typed, out=Path(out), trust_code=False)
 
@@ -206,3 +205,23 @@ def test_recipes_of_a_users_file_need_no_trust_on_the_command_line_but_in_a_reci
 def test_recipes_compare_key_by_key():
     was, now = {"a": {"x": 1, "y": 2}, "b": 3}, {"a": {"x": 1, "y": 5}, "b": 3, "c": 4}
     assert module._differences(was, now) == [("a.y", 2, 5), ("c", None, 4)]
+
+
+@pytest.mark.parametrize(
+    ("key", "was", "told"),
+    [
+        ("contestants", [1, 2], "its contestants: 1, 2; now a, b"),
+        ("contestants", "x", "its contestants: ; now a, b"),
+        ("contestants", [{"name": "a" * 10**6}] * 1000, "its contestants: aaa"),
+        ("contestants", [{"name": "a"}, {"name": {"\x1b[31m": 1}}], r"its contestants: a, {'\\x1b\[31m': 1}; now a, b"),
+        ("seeds", [10**18] * 500_000, r"its seeds: \[1000000000000000000, .*…; now \[0\]"),
+        ("epochs", "\u202e" * 10**6, r'its epochs: "\\u202e.*…"; now 3'),
+        ("match", {}, "its match: {}; now null"),
+    ],
+)
+def test_a_plan_that_no_comparison_wrote_is_refused_in_few_words(key, was, told):
+    recipes = [{"name": name, "code": None, "recipes": ["0" * 64]} for name in "ab"]
+    now = {"seeds": [0], "epochs": 3, "match": None, "contestants": recipes}
+    with pytest.raises(UsageError, match=told) as caught:
+        require_same_plan(Path("cmp"), {**now, key: was}, now)
+    assert len(caught.value.message) < 5000
