@@ -30,6 +30,8 @@ MAX_MANIFEST_BYTES = 2_000_000
 TENSORS, MANIFEST = ".safetensors", ".json"
 SPARE = {"last": "previous", "best": "previous-best"}
 """What a checkpoint is renamed to when a newer one takes its name."""
+_MOST_MIDWAYS = 5
+"""A new one is saved before the old one is removed, so that a kill leaves two."""
 _DOCUMENTS = ("recipe", "made_with", "midway")
 """Keys of a manifest whose values are documents themselves, where they are there."""
 _KEYS_WITHOUT_OWN_HASH = frozenset(
@@ -122,7 +124,11 @@ def load_best(folder: Path, epoch: int, refuse: Callable[[Mapping[str, Any]], No
 
 
 def any_saved(folder: Path) -> bool:
-    """Whether there is anything that claims to be a checkpoint to go on from, whole or not."""
+    """Whether there is anything that claims to be a checkpoint to go on from, whole or not.
+
+    Raises:
+        CheckpointError: there is far too much.
+    """
     return any(_claims_to_be(folder, name) for name in _to_go_on_from(folder))
 
 
@@ -130,7 +136,7 @@ def load_newest(folder: Path, epochs: int) -> tuple[Checkpoint, list[str]]:
     """The newest whole checkpoint of at most `epochs` epochs, and what was wrong with newer ones.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: there is none, or far too many.
     """
     manifests: list[tuple[str, dict[str, Any]]] = []
     problems: list[str] = []
@@ -165,8 +171,19 @@ def _claims_to_be(folder: Path, name: str) -> bool:
 
 
 def _to_go_on_from(folder: Path) -> list[str]:
-    """The names of the checkpoints that hold a training's state."""
-    return [*sorted(path.stem for path in folder.glob(f"midway-*{MANIFEST}")), "last", SPARE["last"]]
+    """The names of the checkpoints that hold a training's state.
+
+    Raises:
+        CheckpointError: there are more than any training leaves: all their manifests would be read, and kept in memory.
+    """
+    midways = sorted(path.stem for path in folder.glob(f"midway-*{MANIFEST}"))
+    if len(midways) > _MOST_MIDWAYS:
+        raise CheckpointError(
+            f"{printable(folder)} holds {len(midways):,} half-done epochs, midway-*{MANIFEST}; a training leaves two "
+            "at most",
+            hint="Remove all but the newest",
+        )
+    return [*midways, "last", SPARE["last"]]
 
 
 def settle(folder: Path, chosen: Checkpoint, best: Checkpoint | None) -> None:

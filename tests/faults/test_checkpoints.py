@@ -84,6 +84,17 @@ def test_both_damaged_ends_with_3(checkpoints):
     assert [name in caught.value.message for name in ("last.json", "previous.safetensors")] == [True, True]
 
 
+def test_half_done_epochs_without_end_are_not_read(cli, digits_run, monkeypatch):
+    shutil.copytree(digits_run, "run")
+    Path("run/result.json").unlink()
+    for step in range(400):
+        Path(f"run/checkpoints/midway-2-{step}.json").symlink_to("last.json")
+    monkeypatch.setattr(checkpoint, "read_json", None)
+    ended = cli("train", "--resume", "run")
+    assert ended.code == 3, ended.err
+    assert "holds 400 half-done epochs, midway-*.json; a training leaves two at most" in " ".join(ended.err.split())
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("damage", [flip, cut])
 def test_a_run_goes_on_from_the_checkpoint_before(nursery, small, undisturbed, essence, share, damage):
