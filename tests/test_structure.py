@@ -79,6 +79,19 @@ def test_typer_and_rich_live_in_the_command_line_only():
             assert inside[:2] == ("cli", "render"), file
 
 
+def test_matplotlib_is_imported_with_its_own_settings_only():
+    """After `import_matplotlib` or `new_figure`, or where a figure is already there."""
+    for file in PACKAGE.rglob("*.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        assert "matplotlib" not in {module.split(".")[0] for module in imports(file, top_only=True)}, file
+        for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+            source = ast.unparse(function)
+            first = re.search(r"^ +(from|import) matplotlib", source, flags=re.MULTILINE)
+            if first and function.name != "import_matplotlib":
+                safe = re.search(r"(import_matplotlib|new_figure)\(|: '(Axes|Figure)'", source[: first.start()])
+                assert safe, f"{file}: {function.name}"
+
+
 @pytest.mark.parametrize("contents", sorted(PACKAGE.rglob("__init__.py")), ids=lambda file: file.parent.name)
 def test_a_package_names_all_that_is_in_it(contents):
     modules = {file.stem for file in contents.parent.glob("*.py") if not file.stem.startswith("__")}

@@ -111,9 +111,9 @@ def _curves_figure(
     contestants: Sequence[Curves], view: View, what: str, keys: tuple[str, str], scale: float
 ) -> "tuple[Figure, Axes]":
     """A dashed and a solid line, band and best epoch of every contestant."""
+    figure = new_figure(5.0, 5.6) if view.narrow else new_figure(9.0, 5.8)
     from matplotlib.ticker import MaxNLocator
 
-    figure = new_figure(5.0, 5.6) if view.narrow else new_figure(9.0, 5.8)
     axes = figure.add_subplot()
     epochs = max((len(run) for curves in contestants for run in curves.runs), default=0)
     validated = [_draw(axes, curves, number, view, keys, scale) for number, curves in enumerate(contestants)]

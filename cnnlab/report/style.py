@@ -4,11 +4,14 @@ Figures are made through matplotlib's objects, never through pyplot, so that no 
 """
 
 import io
+import os
+import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnlab.files import write_atomically
+from cnnlab.machine import file_of_package
 from cnnlab.text import printable
 
 if TYPE_CHECKING:
@@ -60,8 +63,29 @@ Chinese."""
 _NO_GLYPH = "□"
 
 
+def import_matplotlib() -> None:
+    """Import matplotlib with the settings that it brings along; `new_figure` does so.
+
+    It would obey a file `matplotlibrc` in the current folder before all others, and a stranger's folder may hold one:
+    settings that end in an error, a pipe, a link to /dev/zero. A user's own settings are left aside too: these figures
+    are cnnlab's design, the same bytes everywhere.
+    """
+    if "matplotlib" in sys.modules:
+        return
+    own = file_of_package("matplotlib", "mpl-data", "matplotlibrc")
+    if own is not None:
+        os.environ["MATPLOTLIBRC"] = str(own)
+    exists = os.path.exists  # which matplotlib asks; nothing else keeps it from looking into the current folder
+    os.path.exists = lambda path: path != "matplotlibrc" and exists(path)
+    try:
+        import matplotlib  # noqa: F401
+    finally:
+        os.path.exists = exists
+
+
 def new_figure(width: float, height: float) -> "Figure":
     """An empty white figure of `width` × `height` inches whose parts arrange themselves."""
+    import_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -122,6 +146,7 @@ def shortened(text: object, length: int) -> str:
 @lru_cache(maxsize=1)
 def fonts() -> tuple[str, ...]:
     """The fonts of this system that figures are drawn with, in the order in which a glyph is looked for."""
+    import_matplotlib()
     from matplotlib import font_manager
 
     there = {entry.name for entry in font_manager.fontManager.ttflist}
@@ -134,6 +159,7 @@ def _drawable(char: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _faces() -> "tuple[FT2Font, ...]":
+    import_matplotlib()
     from matplotlib import font_manager
 
     return tuple(font_manager.get_font(font_manager.findfont(name, fallback_to_default=False)) for name in fonts())

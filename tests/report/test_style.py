@@ -1,5 +1,6 @@
 """Figures: the same bytes every time, no missing-glyph warning, no formula in strangers' text, no pyplot."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -104,3 +105,28 @@ def test_matplotlib_is_imported_late_and_pyplot_never() -> None:
         "style.save(style.new_figure(1, 1), Path('x.png')); assert 'matplotlib.pyplot' not in sys.modules"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60).returncode == 0
+
+
+SETTINGS = {
+    "an unknown key with an escape sequence": "\x1b[31mfont.size: 3\n",
+    "letters as high as a house": "font.size: 100000\n",
+    "a pipe": None,
+}
+
+
+@pytest.mark.parametrize("case", SETTINGS)
+@pytest.mark.parametrize("first", ["new_figure(1, 1)", "shown('é')"])
+def test_a_matplotlibrc_in_the_current_folder_is_not_obeyed(case: str, first: str, own_world: Path) -> None:
+    settings = SETTINGS[case]
+    if settings is not None:
+        (own_world / "matplotlibrc").write_text(settings)
+    elif hasattr(os, "mkfifo"):
+        os.mkfifo(own_world / "matplotlibrc")
+    else:
+        pytest.skip("no pipes in this file system")
+    code = (
+        f"from cnnlab.report import style; style.{first}; import os, matplotlib; "
+        "assert os.path.exists('matplotlibrc'); print(matplotlib.rcParams['font.size'])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "10.0\n", "")
