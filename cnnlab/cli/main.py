@@ -14,9 +14,12 @@ from pathlib import Path
 from typer.exceptions import TyperException
 
 from cnnlab.errors import CnnlabError, MachineError, Stopped, UsageError
+from cnnlab.text import cut, printable
 
 _STOPPED = 128 + signal.SIGINT
 _FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
+_LONGEST_BUG = 1000
+"""Characters of an unforeseen error's own words."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -126,7 +129,8 @@ def _fail(error: CnnlabError, arguments: Sequence[str]) -> int:
         return error.exit_code
     if _asked(arguments, "--verbose", "v"):
         with contextlib.suppress(OSError):
-            traceback.print_exception(error, file=sys.stderr)
+            lines = "".join(traceback.format_exception(error)).split("\n")  # messages in it may quote strangers' files
+            sys.stderr.write("\n".join(map(printable, lines)))
     with contextlib.suppress(OSError):  # nobody reads stderr, or stdout with --json; the exit code still tells
         render_error(error, as_json=_asked(arguments, "--json") and not rank())
     abandon_output()
@@ -153,7 +157,7 @@ def _is_for_me_to_tell(error: CnnlabError) -> bool:
 
 def _fail_as_bug(error: Exception, arguments: Sequence[str]) -> int:
     wrapped = CnnlabError(
-        f"a bug in cnnlab: {type(error).__name__}: {error}",
+        f"a bug in cnnlab: {type(error).__name__}: {cut(error, _LONGEST_BUG)}",
         hint="Please report it with the output of the same command and -v",
     )
     wrapped.__cause__ = error

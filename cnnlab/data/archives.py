@@ -134,7 +134,7 @@ def _zip(file: Path) -> Iterator[tuple[str, bytes | None]]:
         total = sum(member.file_size for member in archive.infolist())
         if total > MAX_TOTAL_BYTES:
             raise _too_large(file)
-        _check_ratio(file, total, file.stat().st_size)
+        check_ratio(file, total, file.stat().st_size)
         for member in archive.infolist():
             name = _name(member)
             if member.is_dir():
@@ -148,7 +148,7 @@ def _zip(file: Path) -> Iterator[tuple[str, bytes | None]]:
             # LZMA may ask for a dictionary of 4 GiB, whatever the size.
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise NotImplementedError(f"compression method {member.compress_type}")
-            _check_ratio(file, member.file_size, member.compress_size)
+            check_ratio(file, member.file_size, member.compress_size)
             with archive.open(member) as opened:
                 yield name, opened.read(MAX_MEMBER_BYTES)
 
@@ -178,7 +178,7 @@ class _Bounded(io.RawIOBase):
         while size > 0 and (piece := self._stream.read(min(size, 1 << 20))):
             pieces.append(piece)
             size -= len(piece)
-            _check_ratio(self._file, self._stream.tell(), self._raw.tell())
+            check_ratio(self._file, self._stream.tell(), self._raw.tell())
         return b"".join(pieces)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -189,15 +189,25 @@ class _Bounded(io.RawIOBase):
             self._stream.seek(before + (1 << 20))  # what is passed over is unfolded too
             if self._stream.tell() == before:
                 break
-            _check_ratio(self._file, self._stream.tell(), self._raw.tell())
+            check_ratio(self._file, self._stream.tell(), self._raw.tell())
         return self._stream.seek(offset)
 
     def tell(self) -> int:
         return self._stream.tell()
 
 
-def _check_ratio(file: Path, unpacked: int, packed: int) -> None:
-    if unpacked > max(FREE_BYTES, MAX_RATIO * packed):
+def most_unfolded(packed: int) -> int:
+    """Bytes that `packed` bytes may unfold to."""
+    return max(FREE_BYTES, MAX_RATIO * packed)
+
+
+def check_ratio(file: Path, unpacked: int, packed: int) -> None:
+    """Refuse a bomb.
+
+    Raises:
+        DataError: more than `most_unfolded` came out.
+    """
+    if unpacked > most_unfolded(packed):
         raise DataError(
             f"{printable(file)} unfolds to {unpacked:,} bytes or more from {packed:,}: no pictures shrink so much, "
             f"at most {MAX_RATIO} times as much is read",

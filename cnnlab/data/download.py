@@ -9,6 +9,7 @@ import http.client
 import os
 import queue
 import shutil
+import stat
 import threading
 import time
 import urllib.error
@@ -258,8 +259,17 @@ def _check_space(out: BufferedRandom, file: RemoteFile, target: Path) -> None:
 
 
 def _opened(part: Path) -> BufferedRandom:
-    """Open for reading and writing, created where it is missing, never emptied: another process may be at it."""
-    handle = os.open(part, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+    """Open for reading and writing, created where it is missing, never emptied: another process may be at it.
+
+    Raises:
+        MachineError: a link, which may lead to any file of the user's, to be emptied; a pipe, a device.
+    """
+    if os.path.lexists(part) and not stat.S_ISREG(part.lstat().st_mode):  # Windows knows no O_NOFOLLOW
+        raise MachineError(
+            f"cannot write {printable(part)}: it is a link, a pipe or a device, expected a file", hint="Remove it"
+        )
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+    handle = os.open(part, flags, 0o666)
     return os.fdopen(handle, "r+b")
 
 

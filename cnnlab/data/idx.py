@@ -1,11 +1,13 @@
 """The IDX files of MNIST and Fashion-MNIST, plain or gzipped (format: yann.lecun.com/exdb/mnist)."""
 
 import gzip
+import os
 import zlib
 from pathlib import Path
 
 import numpy as np
 
+from cnnlab.data.archives import MAX_MEMBERS, check_ratio, most_unfolded
 from cnnlab.data.dataset import Part
 from cnnlab.errors import DataError, MachineError
 from cnnlab.reading import open_file
@@ -61,7 +63,8 @@ def read_idx(file: Path, dimensions: int) -> np.ndarray:
     """The array of one IDX file of unsigned bytes with `dimensions` dimensions.
 
     Raises:
-        DataError: another type or number of dimensions, no data, or more or fewer bytes than the header declares.
+        DataError: another type or number of dimensions, no data, more or fewer bytes than the header declares, too
+            much of either.
         MachineError: the file cannot be read.
     """
     header = 4 + 4 * dimensions
@@ -76,6 +79,11 @@ def read_idx(file: Path, dimensions: int) -> np.ndarray:
     size = int(np.prod(shape, dtype=object))  # Python integers: four bytes each may overflow 64 bits together
     if size > _MAX_BYTES:
         raise DataError(f"{printable(file)} is damaged: it declares {size} bytes, at most {_MAX_BYTES:,} are read")
+    if shape[0] > MAX_MEMBERS:  # a label becomes eight bytes, a picture an object of Python's now and then
+        raise DataError(
+            f"{printable(file)} is damaged: it declares {shape[0]:,} items, at most {MAX_MEMBERS:,} are read",
+            hint="Get the file again",
+        )
     data = _bytes(file, header + size)
     if size != len(data) - header or not size:
         held = f"{len(data) - header}" + (" or more" if len(data) > header + size else "")
@@ -87,13 +95,20 @@ def read_idx(file: Path, dimensions: int) -> np.ndarray:
 
 
 def _bytes(file: Path, wanted: int) -> bytes:
-    """The first `wanted` bytes of the (unzipped) file, and one more where there are more."""
+    """The first `wanted` bytes of the (unzipped) file, and one more where there are more.
+
+    Raises:
+        DataError: damaged, or a bomb, of which no more is unfolded than shows it.
+    """
     try:
         with open_file(file) as raw, gzip.GzipFile(fileobj=raw) if file.suffix == ".gz" else raw as opened:
-            return opened.read(wanted + 1)
+            packed = os.fstat(raw.fileno()).st_size
+            data = opened.read(min(wanted, most_unfolded(packed)) + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(
             f"{printable(file)} is cut short or damaged: {printable(error)}", hint="Get the file again"
         ) from error
     except OSError as error:
         raise MachineError(f"cannot read {printable(file)}: {error.strerror}") from error
+    check_ratio(file, len(data), packed)
+    return data

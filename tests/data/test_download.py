@@ -1,6 +1,7 @@
 """Downloads against a server on 127.0.0.1: resumed, checked, never half there."""
 
 import hashlib
+import sys
 import threading
 import time
 
@@ -179,6 +180,20 @@ def test_two_downloads_do_not_mix(get, server):
             get()
     get()
     assert (get.folder / "set.tar.gz").read_bytes() == DATA
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
+@pytest.mark.parametrize("there", [True, False])
+def test_a_part_that_is_a_link_empties_no_file(get, tmp_path, there):
+    get.folder.mkdir()
+    own = tmp_path / "diary.txt"
+    if there:
+        own.write_text("mine")
+    (get.folder / "set.tar.gz.part").symlink_to(own)
+    with pytest.raises(MachineError, match=r"set\.tar\.gz\.part: it is a link, .* expected a file") as caught:
+        get()
+    assert (caught.value.exit_code, caught.value.hint) == (4, "Remove it")
+    assert own.read_text() == "mine" if there else not own.exists()
 
 
 def test_a_folder_below_a_file_is_an_error(remote, tmp_path):

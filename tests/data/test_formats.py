@@ -86,6 +86,21 @@ def test_damaged_gzip_is_refused(tmp_path, damage):
         read_idx(tmp_path / "x.gz", 3)
 
 
+@pytest.mark.parametrize(
+    ("shape", "name", "message"),
+    [
+        ((1 << 18, 16, 16), "x.gz", "no pictures shrink so much"),
+        ((1 << 23, 1, 1), "x.gz", "declares 8,388,608 items, at most 2,000,000 are read"),
+        ((1 << 23,), "x", "declares 8,388,608 items, at most 2,000,000 are read"),
+    ],
+)
+def test_idx_that_would_fill_the_memory_is_refused(tmp_path, shape, name, message):
+    zeros = idx(np.zeros(shape, np.uint8))
+    (tmp_path / name).write_bytes(gzip.compress(zeros) if name.endswith(".gz") else zeros)
+    with pytest.raises(DataError, match=message):
+        read_idx(tmp_path / name, len(shape))
+
+
 def test_idx_partners_must_agree(tmp_path):
     files = idx_files()
     files["t10k-labels-idx1-ubyte.gz"] = gzip.compress(idx(np.zeros(19)))

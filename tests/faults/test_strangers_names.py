@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cnnlab.cli import main
+
 CLASSES = [
     "\x1b]0;owned\x07\x1b[31mred",
     "[bold red]x[/] <script>alert(1)</script>",
@@ -101,3 +103,22 @@ def test_errors_show_such_names_escaped(cli, arguments):
     assert ended.code in (2, 3)
     safe(ended.err)
     assert "\\x1b[31m" in ended.err
+
+
+def test_a_traceback_shows_what_a_file_names_escaped(cli, tmp_path):
+    for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"):
+        (tmp_path / name).write_bytes(b"c\x1b[31m\nred\r\n.")
+    ended = cli("train", "--data", tmp_path, "-v")
+    assert ended.code == 3
+    assert "UnpicklingError: it names \\x1b[31m.red\\r" in safe(ended.err)
+
+
+def test_a_bug_shows_the_words_of_an_error_escaped_and_cut(cli, monkeypatch):
+    def fail(_: object) -> int:
+        raise RuntimeError("\x1b[31m\r" + "x" * 10_000)
+
+    monkeypatch.setattr(main, "_run", fail)
+    told = cli("train").err
+    assert "a bug in cnnlab: RuntimeError: \\x1b[31m\\rxxx" in safe(told).replace("\n", "")
+    assert len(told) < 1500
+    safe(cli("train", "-v").err)
