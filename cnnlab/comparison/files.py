@@ -16,6 +16,8 @@ _COLUMNS = (
     "name", "arch", "weight_layers", "parameters", "macs", "matched", "match_left", "best_epoch", "train_loss",
     "val_loss", "gap", "train_acc", "val_acc", "test_acc_mean", "test_acc_std", "p_chance", "seconds", "images_per_s",
 )  # fmt: skip
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+"""What the cells begin with that spreadsheets compute."""
 
 
 def write_files(comparison: Comparison) -> None:
@@ -50,8 +52,13 @@ def _csv(rows: Iterable[Mapping[str, Any]]) -> str:
     table = io.StringIO()
     writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: _no_formula(value) for key, value in row.items()} for row in rows)
     return table.getvalue()
+
+
+def _no_formula(value: Any) -> Any:
+    """Text that spreadsheets would compute, behind an apostrophe (OWASP, CSV Injection); numbers stay what they are."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
 
 
 def as_markdown(comparison: Comparison) -> str:

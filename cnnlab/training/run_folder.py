@@ -34,7 +34,7 @@ LAST = "last"
 _SHOWN_RUNS = 5
 """Runs that an error names."""
 _WINDOWS_RESERVED = frozenset(
-    {"con", "prn", "aux", "nul", *(f"com{n}" for n in range(1, 10)), *(f"lpt{n}" for n in range(1, 10))}
+    {"con", "prn", "aux", "nul", *(f"{port}{digit}" for port in ("com", "lpt") for digit in "123456789¹²³")}
 )
 
 

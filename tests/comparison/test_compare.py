@@ -16,6 +16,7 @@ from cnnlab.comparison import compare as core
 from cnnlab.comparison import page, pictures
 from cnnlab.comparison.clock import Clock
 from cnnlab.comparison.events import CompareStarted, RunBegan, RunEnded, RunEpoch, RunReused, RunStep
+from cnnlab.comparison.files import _csv, write_files
 from cnnlab.comparison.reuse import FinishedRuns
 from cnnlab.data import load
 from cnnlab.errors import MachineError, NumericError, UsageError
@@ -374,6 +375,19 @@ def test_strangers_names_are_literal_in_the_tables(own_world):
     assert "| \\<b\\>\\|x\\* |" in text
     assert "\x1b" not in text
     assert "\x1b" not in (comparison.folder / "comparison.csv").read_text()
+
+
+def test_no_cell_of_the_tables_is_a_formula(make_comparison, own_world):
+    names = ("=1+1", "+1", "-1", "@A1", "\t=1", "a=1")
+    write_files(make_comparison(own_world, names, data="=x"))
+    for file, column in (("comparison.csv", "name"), ("comparison.csv", "arch"), ("curves.csv", "contestant")):
+        with (own_world / file).open(newline="") as table:
+            rows = list(csv.DictReader(table))
+        assert list(dict.fromkeys(row[column] for row in rows)) == [f"'{name}" for name in names[:-1]] + ["a=1"]
+    assert rows[0]["train_loss"] == "2.07"
+    assert _csv([{"text": "-0.5", "number": -0.5}, {"text": "\r=1", "number": None}]) == (
+        "text,number\n'-0.5,-0.5\n'\r=1,\n"
+    )
 
 
 def test_the_clock_judges_others_by_what_it_timed():

@@ -20,6 +20,13 @@ def test_no_run_is_called_last_since_that_word_means_the_newest():
     assert not Path("runs").exists()
 
 
+@pytest.mark.parametrize("name", ["con", "Com1", "com9.x", "COM¹", "com²", "lpt³.txt"])
+def test_no_run_has_the_name_of_a_device_of_windows(name):
+    with pytest.raises(UsageError, match=f"--name '{name}'") as caught:
+        make(name)
+    assert caught.value.hint == f"Use _{name}"
+
+
 def test_an_empty_name_means_no_run_even_inside_a_run_folder(monkeypatch):
     monkeypatch.chdir(make("mine"))
     with pytest.raises(UsageError, match="no run '' in "):
