@@ -12,6 +12,7 @@
 | `convolutions` | 3×3 convolutions with fewer products |
 | `whitening` | the frozen first layer of `fast` |
 | `table` | the layer table: shapes, receptive fields, weights, products |
+| `receptive_field`, `products` | what a function's outputs see of the image; how often it multiplies |
 """
 
 from cnnlab.models.registry import ARCHITECTURES, Architecture, build, find

@@ -208,6 +208,28 @@ def test_the_layer_table_fits_80_columns(cli, monkeypatch):
     assert "\nlayer4.1.conv2 " in ended.out
 
 
+def test_the_layer_table_shows_what_holds_parameters_without_running(cli, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    Path("net.py").write_text(
+        "from torch import nn\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self, in_channels, num_classes, image_size):\n"
+        "        super().__init__()\n"
+        "        self.patches = nn.Conv2d(in_channels, 16, 4, 4)\n"
+        "        self.attention = nn.MultiheadAttention(16, 2, batch_first=True)\n"
+        "        self.fc = nn.Linear(16, num_classes)\n"
+        "    def forward(self, x):\n"
+        "        x = self.patches(x).flatten(2).mT\n"
+        "        return self.fc(self.attention(x, x, x)[0].mean(1))\n"
+    )
+    ended = cli("train", "--arch", "net.py:Net", "--trust-code", "--dry-run", "--input", "3x16x16")
+    assert ended.code == 0, ended.err
+    lines = {line.split()[0]: line.split()[1:] for line in ended.out.splitlines() if line.strip()}
+    assert lines["attention"] == ["MultiheadAttention", "16x16", "16x16", "768", "48", "24,576"]
+    assert lines["attention.out_proj"] == ["NonDynamicallyQuantizableLinear", "256", "16", "0"]
+    assert lines["total"] == ["1,952", "90", "37,024"]
+
+
 def test_print_recipe_can_be_run_again(cli):
     printed = cli("train", "--arch", "cnn:width=8", "--lr", "0.25", "--print-recipe").out
     Path("mine.yaml").write_text(printed)

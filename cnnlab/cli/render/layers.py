@@ -10,7 +10,10 @@ from cnnlab.training.outline import Outline
 
 
 def render_outline(output: Output, outline: Outline) -> None:
-    """One row a layer; activations and normalisations only with -v, where they are not all there is."""
+    """One row a layer; activations and normalisations only with -v, where they are not all there is.
+
+    What holds parameters without having run is always shown: another row uses them.
+    """
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for heading, justify in (
         ("layer", "left"),
@@ -23,7 +26,11 @@ def render_outline(output: Output, outline: Outline) -> None:
         ("mult-adds", "right"),
     ):
         table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    shown = [layer for layer in outline.table.layers if output.verbose or layer.kernel or layer.macs]
+    shown = [
+        layer
+        for layer in outline.table.layers
+        if output.verbose or layer.kernel or layer.macs or layer.receptive_field is None
+    ]
     for layer in shown or outline.table.layers:
         kernel = ""
         if layer.kernel is not None and layer.stride is not None:
@@ -33,7 +40,7 @@ def render_outline(output: Output, outline: Outline) -> None:
             layer.type,
             _by(layer.output_shape),
             kernel,
-            _by(layer.receptive_field),
+            _by(layer.receptive_field or ()),
             f"{layer.weights:,}",
             f"{layer.biases:,}",
             f"{layer.macs:,}",
