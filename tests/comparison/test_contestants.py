@@ -57,6 +57,12 @@ def test_data_of_a_name_too_long_for_a_file_are_none(cli, name):
     assert "no data set and no file is named" in ended.err
 
 
+def test_a_python_file_of_such_a_name_is_none(cli):
+    ended = cli("compare", "mlp", "a" * 300 + ".py:Net", "--data", "digits", "--trust-code")
+    assert ended.code == 2
+    assert "no such file: aaa" in ended.err
+
+
 @pytest.mark.parametrize(("typed", "near"), [("mpl", "mlp"), ("resnett", "resnet"), ("digits-mpl", "digits-mlp")])
 def test_an_unknown_contestant_has_neighbours(run, typed, near):
     with pytest.raises(UsageError, match=f"unknown contestant '{typed}'") as caught:
