@@ -7,6 +7,7 @@
 | `standard` | the sets with a name: what they hold, where they lie, where they come from |
 | `digits`, `idx`, `cifar` | their formats |
 | `download` | sources, resuming, hashes |
+| `web` | a server's answer, bounded in time |
 | `layout`, `folders`, `archives`, `packed_folders` | pictures by class in a folder or an archive |
 | `decoding` | pictures to arrays, in parallel |
 | `cache` | decoded sets kept on the disk |

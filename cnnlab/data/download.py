@@ -1,7 +1,7 @@
 """Published files fetched over https: the fastest source first, continued from a `.part` file, checked by SHA-256.
 
-urllib does it, since the downloaders at hand (pooch, huggingface_hub, torch.hub) start again from nothing after a cut,
-or follow a redirect to plain http.
+The downloaders at hand (pooch, huggingface_hub, torch.hub) start again from nothing after a cut, or follow a redirect
+to plain http.
 """
 
 import hashlib
@@ -14,17 +14,15 @@ import threading
 import time
 import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from io import BufferedRandom
 from pathlib import Path
-from typing import Any
 
-from cnnlab import __version__
 from cnnlab.data.dataset import OnProgress, Progress
 from cnnlab.data.standard import RemoteFile
+from cnnlab.data.web import is_safe, open_url
 from cnnlab.errors import DataError, MachineError, UsageError
 from cnnlab.machine import lock
 from cnnlab.text import printable
@@ -33,7 +31,9 @@ ANSWER_SECONDS = 5.0
 """A source that has not answered after this long is not waited for."""
 
 _PREFERENCE_SECONDS = 1.0  # once one source has answered, how long better ones may still take
-_STALL_SECONDS = 20.0
+_PACE_SECONDS = 20.0
+_PACE_BYTES = 1 << 16
+"""A source that does not bring so much of the file in so many seconds is given up: it may drip for ever."""
 _CHUNK = 1 << 18
 _ATTEMPTS = 3
 _NETWORK_ERRORS = (OSError, http.client.HTTPException, ValueError)
@@ -146,7 +146,7 @@ def _from_one(url: str, file: RemoteFile, out: BufferedRandom, on_progress: OnPr
 def _transfer(url: str, file: RemoteFile, out: BufferedRandom, on_progress: OnProgress) -> None:
     done = out.seek(0, os.SEEK_END)
     try:
-        response = _open(url, _STALL_SECONDS, f"bytes={done}-" if done else None)
+        response = open_url(url, _PACE_SECONDS, f"bytes={done}-" if done else None)
     except _NETWORK_ERRORS as error:
         raise _CutShort(_reason(error)) from error
     with closing(response):
@@ -154,19 +154,19 @@ def _transfer(url: str, file: RemoteFile, out: BufferedRandom, on_progress: OnPr
             out.truncate(0)  # the source starts from the beginning, whatever was asked
             done = 0
         out.seek(done)
-        shown = 0.0
-        while True:
+        shown, paced = 0.0, done
+        while done < file.size:
             try:
-                chunk = response.read(_CHUNK)
+                chunk = response.read1(min(_CHUNK, file.size - done))  # what has come: `read` waits for all of it
             except _NETWORK_ERRORS as error:
                 raise _CutShort(f"cut short after {done:,} of {file.size:,} bytes ({_reason(error)})") from error
             if not chunk:
                 break
             done += len(chunk)
-            if done > file.size:
-                out.truncate(0)
-                raise _WrongContent(f"expected {file.size:,} bytes, received more")
             out.write(chunk)
+            if done - paced >= _PACE_BYTES:
+                paced = done
+                response.allow(_PACE_SECONDS)
             if time.monotonic() - shown > 0.1 or done == file.size:
                 shown = time.monotonic()
                 on_progress(Progress(f"downloading {file.name}", done, file.size, "bytes"))
@@ -203,7 +203,7 @@ def _ask_all(urls: list[str], size: int) -> tuple[list[str], dict[str, str]]:
 
 def _ask(url: str, size: int, answer: Callable[[_Answer], None]) -> None:
     try:
-        with closing(_open(url, ANSWER_SECONDS, "bytes=0-0")) as response:
+        with closing(open_url(url, ANSWER_SECONDS, "bytes=0-0")) as response:
             content_range = response.headers.get("Content-Range") or ""
             total = (
                 content_range.rpartition("/")[2] if response.status == 206 else response.headers.get("Content-Length")
@@ -214,38 +214,16 @@ def _ask(url: str, size: int, answer: Callable[[_Answer], None]) -> None:
         answer(_Answer(url, _reason(error)))
 
 
-class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, request: Any, file: Any, code: int, message: str, headers: Any, url: str) -> Any:
-        if not _is_safe(url):
-            raise urllib.error.URLError(f"redirects to {printable(url)}, which is not https")
-        return super().redirect_request(request, file, code, message, headers, url)
-
-
-def _open(url: str, timeout: float, byte_range: str | None) -> Any:
-    request = urllib.request.Request(url, headers={"User-Agent": f"cnnlab/{__version__}"})
-    if byte_range:
-        request.add_header("Range", byte_range)
-    return urllib.request.build_opener(_SafeRedirects).open(request, timeout=timeout)
-
-
 def _urls(file: RemoteFile) -> list[str]:
     mirror = os.environ.get("CNNLAB_MIRROR")
     if not mirror:
         return list(file.sources)
-    if not _is_safe(mirror):
+    if not is_safe(mirror):
         raise UsageError(
             f"CNNLAB_MIRROR is {printable(mirror)}: expected an https:// address, or http:// on 127.0.0.1",
             hint=f"{file.name} is looked for at $CNNLAB_MIRROR/{file.mirror_path}",
         )
     return [f"{mirror.rstrip('/')}/{file.mirror_path}", *file.sources]
-
-
-def _is_safe(url: str) -> bool:
-    try:
-        parts = urllib.parse.urlsplit(url)
-        return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname == "127.0.0.1")
-    except ValueError:
-        return False
 
 
 def _check_space(out: BufferedRandom, file: RemoteFile, target: Path) -> None:

@@ -1,9 +1,11 @@
 """Downloads against a server on 127.0.0.1: resumed, checked, never half there."""
 
 import hashlib
+import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -13,6 +15,7 @@ from cnnlab.data.standard import RemoteFile
 from cnnlab.errors import DataError, MachineError, UsageError
 
 DATA = bytes(range(256)) * 4000
+PROBED = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-0/%d\r\n\r\n" % len(DATA)
 
 
 @pytest.fixture
@@ -170,6 +173,74 @@ def test_no_answer_is_not_waited_for(get, server, monkeypatch):
         get()
     assert time.monotonic() - started < 2
     assert not get.folder.exists()
+
+
+@pytest.fixture
+def endless():
+    """Start a server that answers what it has correctly, then with `head` and `drop`s for ever; returns its URL."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    answers = []
+
+    def talk(connection, head, drop, probe):
+        with connection, suppress(OSError):
+            asked = b""
+            while b"\r\n\r\n" not in asked:
+                asked += connection.recv(4096)
+            if probe and b"bytes=0-0" in asked:
+                connection.sendall(probe)
+                return
+            connection.sendall(head)
+            while True:
+                connection.sendall(drop)
+                time.sleep(0.01)
+
+    def serve():
+        with suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                threading.Thread(target=talk, args=(connection, *answers), daemon=True).start()
+
+    def start(head, drop, probe=PROBED):
+        answers.extend((head, drop, probe))
+        threading.Thread(target=serve, daemon=True).start()
+        return f"http://127.0.0.1:{listening.getsockname()[1]}/set.tar.gz"
+
+    yield start
+    listening.close()
+
+
+@pytest.mark.parametrize(
+    ("head", "drop"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n", b"A: b\r\n"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(DATA), b"x"),
+    ],
+    ids=["100 Continue", "trailers", "a byte now and then"],
+)
+def test_a_server_that_sends_for_ever_is_given_up(get, remote, endless, monkeypatch, head, drop):
+    monkeypatch.setattr(download, "_PACE_SECONDS", 0.3)
+    url = endless(head, drop)
+    started = time.monotonic()
+    with pytest.raises(MachineError, match="too slow: little or nothing of use in 0 s"):
+        get(RemoteFile(remote.name, remote.size, remote.sha256, (url,), remote.mirror_path))
+    assert time.monotonic() - started < 5
+
+
+def test_what_comes_with_a_redirect_is_not_read(get, remote, endless, server):
+    head = f"HTTP/1.1 302 F\r\nLocation: {server.url}/set.tar.gz\r\n\r\n".encode()
+    url = endless(head, bytes(1000), probe=None)
+    get(RemoteFile(remote.name, remote.size, remote.sha256, (url,), remote.mirror_path))
+    assert (get.folder / "set.tar.gz").read_bytes() == DATA
+
+
+def test_a_slow_server_that_brings_enough_is_waited_for(get, remote, endless, monkeypatch):
+    monkeypatch.setattr(download, "_PACE_SECONDS", 0.5)
+    monkeypatch.setattr(download, "_PACE_BYTES", 1000)
+    data = bytes(100_000)  # 1,000 bytes a hundredth of a second: a second in all
+    url = endless(b"HTTP/1.1 200 OK\r\n\r\n", bytes(1000), probe=b"HTTP/1.1 200 OK\r\n\r\n")
+    get(RemoteFile(remote.name, len(data), hashlib.sha256(data).hexdigest(), (url,), remote.mirror_path))
+    assert (get.folder / "set.tar.gz").read_bytes() == data
 
 
 def test_two_downloads_do_not_mix(get, server):
