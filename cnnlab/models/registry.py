@@ -104,6 +104,11 @@ def build(
     builder: Any = getattr(importlib.import_module(module), function)
     try:
         net: nn.Module = builder(options, in_channels, num_classes, image_size)
+    except NotImplementedError:  # for an outline, where a constructor reads values, as torchvision's regnet does
+        import torch
+
+        with torch.device("cpu"):
+            net = builder(options, in_channels, num_classes, image_size).to("meta")
     except (RuntimeError, OverflowError) as error:
         reason = printable(str(error).split("\n")[0])
         raise UsageError(f"{printable(options.arch)} cannot be built with these options: {reason}") from error

@@ -4,12 +4,13 @@ import math
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 
 from cnnlab.errors import DataError, RecipeError, UsageError
 from cnnlab.models import ARCHITECTURES, build, find, seq, seq_layers
 from cnnlab.models.layers import ACTIVATIONS, GELU, Dropout, Residual
-from cnnlab.models.table import layer_table
+from cnnlab.models.table import layer_table, without_weights
 from cnnlab.randomness import generator
 
 LAYERS = [{"conv": 4}, "batch-norm", "activation", {"max-pool": 2}, "flatten", {"dropout": 0.1}, {"linear": "classes"}]
@@ -180,6 +181,21 @@ def test_seq_projects_a_residual_where_shapes_differ():
 def test_too_small_pictures_are_refused():
     with pytest.raises(UsageError, match="at least 4x4"):
         net_of("cnn", (1, 3, 3))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "regnet_y_400mf",  # its constructor reads values
+        *(pytest.param(name, marks=pytest.mark.slow) for name in torchvision.models.list_models(torchvision.models)),
+    ],
+)
+def test_every_classifier_of_torchvision_has_an_outline(name):
+    size = (299, 299) if name == "inception_v3" else (224, 224)
+    with without_weights():
+        net = net_of(f"torchvision:{name}", (3, *size))
+    assert all(parameter.is_meta for parameter in net.parameters())
+    assert layer_table(net, (3, *size)).macs > 1e7
 
 
 @pytest.mark.slow
