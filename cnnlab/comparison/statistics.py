@@ -227,12 +227,14 @@ def more_seeds(differences: np.ndarray, alpha: float = ALPHA) -> int | None:
         beyond = mean - float(t.ppf(1 - ALPHA / 2, count - 1)) * error
         if spread == 0:  # the same nets whatever the seed
             return beyond > 0
-        of_test = TTestPower().power(mean / spread, count, alpha)  # NaN where it is 1 to the last bit
-        return bool(norm.cdf(beyond * np.sqrt(count) / spread) >= POWER and not of_test < POWER)
+        if norm.cdf(beyond * np.sqrt(count) / spread) < POWER:
+            return False
+        return not TTestPower().power(mean / spread, count, alpha) < POWER  # NaN where it is 1 to the last bit
 
+    if not shows(MOST_SEEDS):
+        return None
     counts = range(seeds + 1, MOST_SEEDS + 1)
-    found = bisect_left(counts, True, key=shows)
-    return None if found == len(counts) else max(3, counts[found]) - seeds
+    return max(3, counts[bisect_left(counts, True, key=shows)]) - seeds
 
 
 def chance_level(labels: np.ndarray) -> float:
