@@ -14,7 +14,7 @@ from cnnlab.comparison.statistics import Evidence, judge
 
 @pytest.fixture(autouse=True)
 def no_collection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """statsmodels collects garbage at each correction by Holm: half a second in a process that holds all of the tests."""
+    """statsmodels collects garbage at each correction by Holm: half a second in a process that has run many tests."""
     monkeypatch.setattr("gc.collect", lambda *_: 0)
 
 
