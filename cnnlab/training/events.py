@@ -87,7 +87,10 @@ class RunFinished:
 Event = Loading | Notice | RunStarted | StepDone | EpochDone | RunFinished
 
 Tell = Callable[[Event], None]
-"""Receives every event of a training, in its own thread."""
+"""Receives every event of a training, in the training's thread.
+
+It may raise `Stopped` at StepDone or EpochDone: the run then saves where it is, and ends.
+"""
 
 
 def tell_nobody(_: object) -> None:

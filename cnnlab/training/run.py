@@ -30,7 +30,6 @@ from cnnlab.training.tensorboard import TensorBoard
 from cnnlab.training.torchrun import resume_command
 from cnnlab.training.world import ProcessLost
 
-"""Receives every event. It may raise `Stopped` at StepDone or EpochDone: the run then saves where it is, and ends."""
 SAVE_SECONDS = 600.0
 """A longer epoch is also saved midway, this often."""
 READ_EVERY = 50

@@ -86,7 +86,7 @@ def _tables(part: str, arguments: argparse.Namespace) -> Iterator[Table]:
 
 
 def _machine() -> str:
-    """Date, processor and versions, for the record."""
+    """Date, processor, versions, and the environment's wishes to the libraries that compute, for the record."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
@@ -96,6 +96,7 @@ def _machine() -> str:
             found.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             continue
+    found += [f"{name}={value}" for name, value in os.environ.items() if name.startswith(("OPENBLAS_", "MKL_", "OMP_"))]
     return (
         f"{datetime.date.today()}, {model or platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
         f"Python {platform.python_version()}, {', '.join(found)}"

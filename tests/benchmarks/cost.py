@@ -1,11 +1,12 @@
 """What `cnnlab train` spends beside training: saving, progress, pictures, memory; real CIFAR-10, two epochs."""
 
 import json
-import resource
+import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 from measure import Mark, Row, Table
 from workload import ARCHIVE
@@ -25,9 +26,14 @@ def tables(*, threads: int) -> Iterator[Table]:
     arguments = ["train", "--arch", "cnn", "--data", ARCHIVE, "--epochs", str(EPOCHS), "--threads", str(threads)]
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "cnnlab", *arguments, "--out", folder, "--profile", "--json"]
-        ended = subprocess.run(command, check=True, capture_output=True, text=True)
-    profile = json.loads(ended.stdout)["profile"]
-    peak_mib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        document = Path(folder, "said.json")
+        with document.open("w", encoding="utf-8") as said:
+            process = subprocess.Popen(command, stdout=said)
+            _, status, used = os.wait4(process.pid, 0)  # of this process alone, not of peers measured before it
+        if status:
+            raise subprocess.CalledProcessError(os.waitstatus_to_exitcode(status), command)
+        profile = json.loads(document.read_text(encoding="utf-8"))["profile"]
+    peak_mib = used.ru_maxrss / 1024
     phases = {phase["name"]: phase for phase in profile["phases"]}
     rows = [Row(name, [1e3 * phases[name]["seconds"] / EPOCHS], [100 * phases[name]["share"]]) for name in phases]
     beside = [phases[name] for name in BESIDE_TRAINING if name in phases]
