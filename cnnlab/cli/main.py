@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import signal
 import sys
 import time
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _output_refused(_FULL[error.errno], arguments)
         return _fail_as_bug(error, arguments)
     except Exception as error:  # noqa: BLE001  # the outermost frame: whatever arrives here is a bug of ours
-        return _fail_as_bug(error, arguments)
+        return _fail_for_memory(error, arguments) if _is_for_memory(error) else _fail_as_bug(error, arguments)
 
 
 def _run(arguments: list[str]) -> int:
@@ -153,6 +154,27 @@ def _is_for_me_to_tell(error: CnnlabError) -> bool:
             error.message = f"process {rank()}: {error.message}"
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, once another process has ended: speak first
     return True
+
+
+def _is_for_memory(error: Exception) -> bool:
+    """Whether memory ran out: Python and NumPy say so by a class, torch by another on a GPU, by words on a CPU."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "DefaultCPUAllocator: can't allocate memory" in str(error)
+    )
+
+
+def _fail_for_memory(error: Exception, arguments: Sequence[str]) -> int:
+    wanted = re.search(r"allocate (\d+) bytes|allocate ([\d.]+ [KMGTP]iB)", str(error))
+    size = (wanted[2] or f"{int(wanted[1]) / 2**30:,.1f} GiB") if wanted else None
+    much = f": {size} more were asked for" if size else ""
+    wrapped = MachineError(
+        f"the memory is full{much}",
+        hint="Use less of it: a smaller batch (--batch-size), smaller images (--set data.image_size) or a smaller net",
+    )
+    wrapped.__cause__ = error
+    return _fail(wrapped, arguments)
 
 
 def _fail_as_bug(error: Exception, arguments: Sequence[str]) -> int:

@@ -1,6 +1,7 @@
 """Batched augmentation of uint8 pictures: crop, mirror and cutout in one gather; mixup as a recipe for the loop."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -60,8 +61,8 @@ def draw(
     if augmentation.crop or augmentation.flip:
         pad = augmentation.crop
         shift = rng.integers(-pad, pad + 1, size=(2, count))
-        vertical = _reflect(np.arange(height) + shift[0][:, None], height)  # (B, H)
-        horizontal = _reflect(np.arange(width) + shift[1][:, None], width)  # (B, W)
+        vertical = _shifted(height, pad)[shift[0] + pad]  # (B, H), a copy
+        horizontal = _shifted(width, pad)[shift[1] + pad]  # (B, W)
         if augmentation.flip:
             mirrored = rng.random(count) < 0.5 if mirrored is None else mirrored
             horizontal[mirrored] = horizontal[mirrored, ::-1]
@@ -115,6 +116,12 @@ def mixup(count: int, alpha: float, rng: np.random.Generator) -> tuple[np.ndarra
         A permutation (count,) int64 and λ in [0, 1], drawn from Beta(α, α).
     """
     return rng.permutation(count), float(rng.beta(alpha, alpha))
+
+
+@lru_cache(maxsize=64)
+def _shifted(size: int, pad: int) -> np.ndarray:
+    """(2 · pad + 1, size), not to be written to: of a line that is shifted by −pad … pad, where each pixel is from."""
+    return np.lib.stride_tricks.sliding_window_view(_reflect(np.arange(-pad, size + pad), size), size)
 
 
 def _reflect(positions: np.ndarray, size: int) -> np.ndarray:

@@ -78,7 +78,7 @@ class Dropout(nn.Module):
         if self.rng is None:
             raise RuntimeError("Dropout in training mode needs `rng`: the loop sets it before each step")
         keep = torch.from_numpy(self.rng.random(tuple(x.shape), dtype=np.float32) >= self.p)
-        if x.is_cuda:
+        if x.is_cuda and not torch.compiler.is_compiling():  # which knows no pinned memory (pytorch/pytorch#123252)
             keep = keep.pin_memory().to(x.device, non_blocking=True)  # the host does not wait for its arrival
         return x * keep.to(x.device, x.dtype) / (1 - self.p)
 

@@ -140,6 +140,8 @@ def _by_heart(prepared: Prepared) -> Verdict:
     try:
         for step in range(1, MAX_STEPS + 1):
             loss = float(prepared.engine.step(batch, lr, StepKey(prepared.recipe.seed, 0, step)))
+            if not math.isfinite(loss):  # so a GPU tells what a CPU raises
+                return _heart_verdict("the loss or a gradient became not finite", passed=False)
             if loss < enough:
                 right = 1.0
                 break

@@ -69,9 +69,7 @@ class Run:
         begun = self._steps_done()
         self._tell(started(self.prepared, self.folder.path, self.progress))
         try:
-            reason = self._epochs()
-        except Stopped as asked:
-            raise self._stopped(asked) from None
+            reason = self._epochs_or_stop()
         except (NumericError, ProcessLost) as error:
             kept = f"what epoch {self.progress.epoch} left is kept in" if self.progress.epoch else "nothing is saved in"
             hint = error.hint if isinstance(error, NumericError) else f"{error.hint}\n{self._how_to_go_on()}"
@@ -101,6 +99,13 @@ class Run:
 
     def _steps_done(self) -> int:
         return self.progress.epoch * self.prepared.steps_per_epoch + self.progress.midway.steps
+
+    def _epochs_or_stop(self) -> str | None:
+        """As `_epochs`, and where it is stopped, all is saved: that may fail as training does."""
+        try:
+            return self._epochs()
+        except Stopped as asked:
+            raise self._stopped(asked) from None
 
     def _epochs(self) -> str | None:
         """Train, measure and save until the end; why it came before the last epoch, if it did."""

@@ -1,6 +1,5 @@
 """Trainings to the end on CIFAR-10: `fast` over seeds beside the record's recipe and a plain loop."""
 
-import os
 import statistics
 import sys
 import tempfile
@@ -14,6 +13,8 @@ import torch.nn.functional as F
 from measure import Row, Table, times_as_fast
 from torch import nn
 from workload import MEAN, STD
+
+from cnnlab.machine import usable_cores
 
 OWN, RECORD, PLAIN = "cnnlab train --arch fast", "cnnlab train --recipe airbench94", "plain loop (DataLoader, fp32)"
 PLAIN_EPOCHS, PLAIN_BATCH, PLAIN_LR, PLAIN_DECAY = 10, 128, 0.1, 5e-4
@@ -32,6 +33,9 @@ def tables(*, data: str, seeds: int, plain_seeds: int, device: str) -> Iterator[
             RECORD: lambda seed: _own("airbench94", data, seed, device, Path(folder)),
             PLAIN: lambda seed: _plain(data, seed, device),
         }
+        if device == "cuda":  # the first training of a process loads libraries and chooses kernels, for all after it
+            for name in (OWN, RECORD):
+                print(f"cold: {name} {contenders[name](0)[0]:.2f} s", file=sys.stderr, flush=True)
         for seed in range(max(runs.values())):
             for name, contender in contenders.items():
                 if seed < runs[name]:
@@ -92,7 +96,7 @@ def _plain(data: str, seed: int, device: str) -> Figures:
         PictureData(images, labels),
         batch_size=PLAIN_BATCH,
         shuffle=True,
-        num_workers=os.cpu_count() or 1,
+        num_workers=usable_cores(),
         drop_last=True,
         persistent_workers=True,
     )

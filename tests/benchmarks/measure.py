@@ -92,7 +92,8 @@ class Table:
 
 def _line(row: Row) -> str:
     value = statistics.median(row.measured)
-    line = f"{row.name:40}{f'{value:,.0f}' if value >= 100 else f'{value:,.1f}':>10}"
+    digits = 0 if value >= 100 else 1 if value >= 10 else 2
+    line = f"{row.name:40}{value:10,.{digits}f}"
     if row.compared:
         low, middle, high = min(row.compared), statistics.median(row.compared), max(row.compared)
         digits = 2 if high < 100 else 0

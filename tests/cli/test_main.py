@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from cnnlab import __version__, errors
@@ -56,6 +57,45 @@ def test_exit_codes_are_the_documented_ones(error, code):
 def test_a_stop_carries_the_signal_in_its_exit_code():
     assert errors.Stopped("stopped", signal_number=2).exit_code == 130
     assert errors.Stopped("stopped", signal_number=15).exit_code == 143
+
+
+def of_torch_on_a_gpu():
+    import torch
+
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 79 GiB")
+
+
+def of_torch_on_the_cpu():
+    import torch
+
+    torch.empty(2**50, dtype=torch.uint8)
+
+
+def of_numpy():
+    np.empty((10**9, 10**6))
+
+
+@pytest.mark.parametrize(
+    ("asked", "size"),
+    [(of_torch_on_the_cpu, "1,048,576.0 GiB"), (of_torch_on_a_gpu, "2.50 GiB"), (of_numpy, "7.11 PiB")],
+)
+def test_a_full_memory_is_told_with_the_way_out(asked, size, cli, monkeypatch):
+    monkeypatch.setattr("cnnlab.cli.main._run", lambda arguments: asked())
+    ended = cli("train")
+    assert ended.code == 4
+    assert f"error: the memory is full: {size} more were asked for" in ended.err
+    assert "--batch-size" in ended.err
+
+
+def test_a_full_memory_that_names_no_size_is_told_too(cli, monkeypatch):
+    def raise_bare(arguments):
+        raise MemoryError
+
+    monkeypatch.setattr("cnnlab.cli.main._run", raise_bare)
+    ended = cli("train", "-v")
+    assert ended.code == 4
+    assert "error: the memory is full\n" in ended.err
+    assert "MemoryError" in ended.err  # with -v, where it happened
 
 
 def test_help_of_every_command_imports_nothing_heavy(cli_process):

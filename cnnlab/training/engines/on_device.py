@@ -30,7 +30,7 @@ class DevicePictures:
 
     def __init__(self, images: np.ndarray, cutout: int, fill: np.ndarray, device: torch.device) -> None:
         """Copy (N, H, W, C) uint8 to the device."""
-        self.images = torch.from_numpy(images).to(device)
+        self.images = torch.from_numpy(np.require(images, requirements=["C", "W"])).to(device)  # as in `sent`
         self.cutout, self.device = cutout, device
         self.fill = torch.from_numpy(fill).to(device)
         self.lines, self.columns = (torch.arange(length, device=device) for length in images.shape[1:3])

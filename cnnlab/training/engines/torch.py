@@ -71,6 +71,7 @@ class TorchEngine:
         self._forward: Any = _compiled(self.net) if train.compile else self.net
         if device.type == "cuda":
             torch.backends.cudnn.benchmark = True  # batches have few shapes
+            torch.backends.cudnn.allow_tf32 = precision != "fp32"  # which has 10 bits of fp32's 23
         self.world = world
         self._sum = GradientSum(world, self.net.parameters()) if world.size > 1 else None
         self._dropouts = [(name, layer) for name, layer in self.net.named_modules() if isinstance(layer, Dropout)]

@@ -20,8 +20,9 @@ def epochs(images: np.ndarray, labels: np.ndarray, threads: int, variant: str) -
     part = Part(images, labels)
     data = DataSet("bench", tuple(map(str, range(10))), part, None, part.take(np.arange(10)), True, "0" * 64)
     chosen = recipe().model_copy(update={"threads": threads})
-    with joined("auto") as world:
-        run = Run(prepare(chosen, Settings(), data, world), RunFolder(Path()), Progress(), lambda event: None)
+    with joined("cpu") as world:
+        prepared = prepare(chosen, Settings(device="cpu"), data, world)
+        run = Run(prepared, RunFolder(Path()), Progress(), lambda event: None)
         for number in range(1, chosen.train.epochs + 1):
             run.progress.midway = Midway()
             yield run.epoch(number).images_per_s
