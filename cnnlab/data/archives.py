@@ -14,11 +14,12 @@ from typing import IO
 
 from cnnlab.errors import DataError, MachineError
 from cnnlab.reading import NotAFile, open_file
-from cnnlab.text import printable
+from cnnlab.text import cut, printable
 
 MAX_MEMBERS = 2_000_000
 MAX_MEMBER_BYTES = 256 << 20
 MAX_TOTAL_BYTES = 64 << 30
+MAX_NAME = 4096
 """Bounds on what an archive may hold, so that a small file cannot fill the memory."""
 MAX_HEADER_BYTES = 1 << 20
 FREE_BYTES = 16 << 20
@@ -108,6 +109,7 @@ def _tar(file: Path) -> Iterator[tuple[str, bytes | None]]:
         bounded = _Bounded(unpacked, raw, file)
         with tarfile.open(fileobj=bounded, mode="r:") as archive:
             for member in archive:
+                _check_length(file, member.name)
                 if member.size < 0:  # the next member would be one before it, for ever
                     raise EOFError(f"{member.name} has a negative size")
                 archive.members.clear()  # type: ignore[attr-defined]  # tarfile keeps every header it has seen
@@ -137,7 +139,8 @@ def _zip(file: Path) -> Iterator[tuple[str, bytes | None]]:
         check_ratio(file, total, file.stat().st_size)
         for member in archive.infolist():
             name = _name(member)
-            if member.is_dir():
+            _check_length(file, name)
+            if name.endswith(("/", "\\")):  # is_dir() fails at a name without a character
                 yield name, None
                 continue
             mode = member.external_attr >> 16
@@ -212,6 +215,15 @@ def check_ratio(file: Path, unpacked: int, packed: int) -> None:
             f"{printable(file)} unfolds to {unpacked:,} bytes or more from {packed:,}: no pictures shrink so much, "
             f"at most {MAX_RATIO} times as much is read",
             hint="If you trust it, unpack it yourself and give the folder",
+        )
+
+
+def _check_length(file: Path, name: str) -> None:
+    """Refuse a name that no file system has: a header may hold a megabyte of it, packed into a kilobyte."""
+    if len(name) > MAX_NAME:
+        raise DataError(
+            f"{printable(file)} holds a name of {len(name):,} characters ({cut(name)}): at most {MAX_NAME:,} are read",
+            hint="Repack it",
         )
 
 

@@ -1,6 +1,7 @@
 """Archives of folders: the same data as the folder, and nothing of what archives can do to a reader."""
 
 import io
+import re
 import tarfile
 import zipfile
 
@@ -103,12 +104,24 @@ def with_member(tmp_path, name="x.png", data=b"x", **fields):
         ({"name": "/etc/x.png"}, "leads outside"),
         ({"name": "train\\..\\..\\x.png"}, "leads outside"),
         ({"name": "C:\\x.png"}, "leads outside"),
+        ({"name": "train/a/" + "x" * 900_000 + ".png"}, "a name of 900,012 characters (train/a/xxx"),
+        ({"name": "../" + "x" * 900_000, "type": tarfile.FIFOTYPE}, "a name of 900,003 characters"),
     ],
 )
 def test_hostile_members_are_refused(tmp_path, own_world, fields, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=re.escape(message)):
         load(str(with_member(tmp_path, **fields)))
     assert list(own_world.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["", "train\\a\\", "./"])
+def test_a_member_of_a_zip_without_a_name_or_with_a_folders_is_passed_over(picture_folder, tmp_path, name):
+    root = picture_folder(COUNTS)
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.writestr(zipfile.ZipInfo(name), b"")
+        for file in sorted(root.rglob("*.png")):
+            archive.write(file, file.relative_to(root))
+    assert load(str(tmp_path / "set.zip")).fingerprint == load(str(root)).fingerprint
 
 
 def test_a_member_twice_is_refused(tmp_path):

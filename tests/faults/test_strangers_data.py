@@ -9,6 +9,8 @@ import struct
 import subprocess
 import sys
 import tarfile
+import tracemalloc
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -16,6 +18,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+from cnnlab.imaging.pictures import read_picture
 
 pytestmark = pytest.mark.faults
 
@@ -81,12 +85,13 @@ def tar_bomb(file: Path, members: int, size: int) -> Path:
     return file
 
 
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """A part of a PNG."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
 def png_bomb(width: int, height: int) -> bytes:
     """A whole, valid picture of zeros."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
     packer = zlib.compressobj(9)
     rows = b"".join(packer.compress(bytes(1 + 3 * width)) for _ in range(height)) + packer.flush()
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
@@ -102,6 +107,8 @@ def png_bomb(width: int, height: int) -> bytes:
     ],
 )
 def test_an_archive_bomb_is_refused_before_it_unfolds(cli, own_world, tmp_path, name, make):
+    import torch  # noqa: F401  # its memory is not the bomb's
+
     file = make(tmp_path / name)
     before = peak_kib()
     assert "no pictures shrink so much" in refused(cli, own_world, "--data", file).replace("\n", " ")
@@ -139,6 +146,31 @@ def test_many_large_pictures_take_one_place_in_memory(tmp_path):
     ended = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, env=environment)
     assert ended.returncode == 0, ended.stderr
     assert int(ended.stdout) < 1_000_000  # KiB
+
+
+def tiff_of_tags(extra: int, size: int) -> bytes:
+    """A gray picture of one pixel with `extra` tags more, each of which says to be the same `size` bytes."""
+    tags = {256: 1, 257: 1, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 1, 279: 1}
+    entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items()]
+    data = 10 + 12 * (len(tags) + extra) + 4
+    entries += [struct.pack("<HHII", 40_000 + index, 7, size, data) for index in range(extra)]
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + b"".join(entries) + bytes(4) + bytes(size)
+
+
+@pytest.mark.parametrize("kind", ["tiff", "png"])
+def test_tags_that_share_their_bytes_do_not_multiply_in_memory(tmp_path, kind):
+    """300 KB that would be 2 GB: of a TIFF, and of the EXIF data in a PNG, which are a TIFF of their own."""
+    bomb, file = tiff_of_tags(20_000, 100_000), tmp_path / f"bomb.{kind}"
+    whole = png(0)
+    file.write_bytes(bomb if kind == "tiff" else whole[:33] + chunk(b"eXIf", bomb) + whole[33:])
+    tracemalloc.start()
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            picture = read_picture(file)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+    assert picture.pixels.shape == ((1, 1, 1) if kind == "tiff" else (8, 8, 3))
 
 
 def test_a_foreign_format_behind_a_known_ending_is_not_opened(cli, own_world, folder):
