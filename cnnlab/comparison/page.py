@@ -1,6 +1,7 @@
 """report.html: the whole comparison on one page that needs nothing but itself."""
 
 import base64
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,10 @@ _LISTED = 80
 """Characters that the names of all nets may take in a heading."""
 _LONGEST_VALUE = 60
 """Characters of a recipe's value."""
+_RECORDED = ("cnnlab", "python", "packages", "platform", "processor", "engine", "device", "device_name", "precision",
+             "threads", "processes", "git_commit", "init_from", "started")  # fmt: skip
+"""Keys of environment.json that the page shows."""
+_PACKAGES_SHOWN, _LONGEST_RECORD = 20, 400
 PAIR_COLUMNS = ("a", "b", "a − b, points", "95 % CI", "only a right", "only b right", "McNemar p", "p over seeds",
                 "p, Holm", "better")  # fmt: skip
 
@@ -251,17 +256,17 @@ def _in_words(comparison: Comparison, name: str) -> str:
 
 
 def _environment(environment: dict[str, Any]) -> list[tuple[str, str]]:
-    """The record of a run as lines of text; what the page says elsewhere is left out."""
-    left_out = {"data", "command", "gradients", "test"}
-    lines = []
-    for key, value in environment.items():
-        if isinstance(value, dict) and key not in left_out:
-            value = ", ".join(f"{name} {version}" for name, version in value.items() if version is not None)
-        if key not in left_out and value is not None:
-            lines.append((key.replace("_", " "), str(value)))
+    """The record of a run, which may be a stranger's, as lines of text; what the page says elsewhere is left out."""
+    said = {key: environment.get(key) for key in _RECORDED}
     data = environment.get("data")
-    if isinstance(data, dict) and data.get("fingerprint"):
-        lines.append(("data fingerprint", str(data["fingerprint"])))
+    said["data fingerprint"] = data.get("fingerprint") if isinstance(data, dict) else None
+    lines = []
+    for key, value in said.items():
+        if isinstance(value, dict):
+            first = itertools.islice(value.items(), _PACKAGES_SHOWN)
+            value = ", ".join(f"{cut(name)} {cut(version)}" for name, version in first if version is not None)
+        if value is not None:
+            lines.append((key.replace("_", " "), cut(value, _LONGEST_RECORD)))
     return lines
 
 

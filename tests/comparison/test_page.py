@@ -234,6 +234,23 @@ def test_names_classes_and_files_of_strangers_stay_text(hostile_page: tuple[Comp
     assert "<img src=x onerror=alert(" in read.text
 
 
+def test_what_a_strangers_run_says_of_itself_stays_short_and_text(make_comparison, tmp_path: Path) -> None:
+    comparison = make_comparison(tmp_path)
+    said = {
+        "cnnlab": "0.1\x1b[31m\u202e", "packages": {f"p{index}\x1b": "1" for index in range(10_000)},
+        "platform": ["x" * 10_000], "started": {"a": ["y" * 10_000]}, "threads": None, "<b>own</b>": "z" * 10_000,
+        "data": {"fingerprint": ["\u202e" * 10_000]},
+    }  # fmt: skip
+    first = comparison.contestants[0]
+    runs = (replace(first.runs[0], environment=said), *first.runs[1:])
+    contestants = (replace(first, runs=runs), *comparison.contestants[1:])
+    shown = dict(page._environment(replace(comparison, contestants=contestants).environment))
+    assert shown["cnnlab"] == r"0.1\x1b[31m\u202e"
+    assert shown["packages"].startswith(r"p0\x1b 1, p1\x1b 1")
+    assert set(shown) == {"cnnlab", "packages", "platform", "started", "data fingerprint"}
+    assert all(value.isprintable() and len(value) < 3_000 for value in shown.values())
+
+
 def test_nothing_outside_the_page_is_named(hostile_page: tuple[Comparison, str]) -> None:
     html = hostile_page[1]
     for tag, attributes in Reader(html).tags:
