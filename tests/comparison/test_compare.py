@@ -385,8 +385,8 @@ def test_no_cell_of_the_tables_is_a_formula(make_comparison, own_world):
             rows = list(csv.DictReader(table))
         assert list(dict.fromkeys(row[column] for row in rows)) == [f"'{name}" for name in names[:-1]] + ["a=1"]
     assert rows[0]["train_loss"] == "2.07"
-    assert _csv([{"text": "-0.5", "number": -0.5}, {"text": "\r=1", "number": None}]) == (
-        "text,number\n'-0.5,-0.5\n'\r=1,\n"
+    assert _csv([{"text": "-0.5", "number": -0.5}, {"text": "@1", "number": None}]) == (
+        "text,number\n'-0.5,-0.5\n'@1,\n"
     )
 
 
