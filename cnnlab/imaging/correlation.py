@@ -75,6 +75,16 @@ class Correlation:
         """What the tiles are still to be multiplied by."""
         return self.plans[0].scale if self.kernel.kind == "linear" else 1.0
 
+    @property
+    def rounding(self) -> float:
+        """What rounding alone may make of a response of 0; 0 where whole numbers are added up exactly."""
+        rounded = [(p, m) for p, m in zip(self.plans, self.kernel.matrices, strict=True) if not p.exact]
+        white = float(np.abs(self.pixels).max(initial=0)) if rounded else 0.0
+        return sum(
+            float(np.finfo(plan.dtype).eps) * (matrix.size + 8) * float(np.abs(matrix).sum()) * white
+            for plan, matrix in rounded
+        ) * abs(self.kernel.scale)
+
     def run(self, sink: TileSink, threads: int | None = None) -> tuple[float, float]:
         """Hand every tile to `sink`, from several threads; return the smallest and the largest response."""
         rows, columns = self.grids

@@ -10,6 +10,8 @@ from cnnlab.imaging.passes import Scratch
 from cnnlab.imaging.tiles import Region
 
 Response = Literal["clip", "abs", "signed", "scale"]
+WHOLE = 1e-12
+"""A factor whose inverse is so near to a whole number is divided by that."""
 RESPONSES: tuple[Response, ...] = ("clip", "abs", "signed", "scale")
 
 
@@ -45,8 +47,10 @@ def to_levels(
     spread = response in ("signed", "scale")
     if spread:
         low, high = job.run(lambda tile, region, scratch, ends: None, threads)  # the range first: tiles are not kept
-        gain, base, divisor = _spread(response, low, high, top)
+        gain, base, divisor = _spread(response, low, high, top, job.rounding)
         factor, shift = factor * gain, shift * gain + base
+    elif not shift and factor and abs(1 / factor - round(1 / factor)) < WHOLE / factor:  # the mean over a box, say
+        factor, divisor = 1.0, float(round(1 / factor))
     out = np.empty(job.shape, dtype)
 
     def adjust(values: np.ndarray) -> None:
@@ -94,12 +98,13 @@ def _round_and_cut(values: np.ndarray, levels: np.ndarray, reach: np.ndarray, sc
         scratch.give(narrow)
 
 
-def _spread(response: Response, low: float, high: float, top: int) -> tuple[float, float, float]:
+def _spread(response: Response, low: float, high: float, top: int, rounding: float) -> tuple[float, float, float]:
     """Factor, shift, then divisor that bring the responses from `low` to `high` onto the levels 0 to `top`.
 
-    Divided last: the quotient of whole numbers is exact at the halves, which a factor of 1 / 7 is not.
+    Divided last: the quotient of whole numbers is exact at the halves, which a factor of 1 / 7 is not. What rounding
+    alone has made of 0 is 0, not a picture of full contrast.
     """
     largest, span = max(abs(low), abs(high)), high - low
     if response == "signed":
-        return ((top - 1) / 2, (top + 1) / 2 * largest, largest) if largest else (0.0, (top + 1) / 2, 1.0)
-    return (float(top), -low * top, span) if span else (0.0, 0.0, 1.0)
+        return ((top - 1) / 2, (top + 1) / 2 * largest, largest) if largest > rounding else (0.0, (top + 1) / 2, 1.0)
+    return (float(top), -low * top, span) if span > 2 * rounding else (0.0, 0.0, 1.0)

@@ -85,6 +85,8 @@ class Term:
 class Plan:
     """response = scale · Σ terms, computed in `dtype`; `whole`: Σ terms is a whole number, to be rounded to it.
 
+    `exact`: no partial sum is rounded, or the rounding is taken back.
+
     `tile_dtype`: narrower numbers that hold the pixels and the passes down the columns; None for `dtype`.
     """
 
@@ -93,6 +95,7 @@ class Plan:
     dtype: np.dtype
     scale: float = 1.0
     whole: bool = False
+    exact: bool = False
     tile_dtype: np.dtype | None = None
 
     @property
@@ -149,7 +152,8 @@ def _whole_plans(whole: np.ndarray, unit: float, scale: float, max_value: float)
         bound = _bound(terms, max_value)
         fitting = [dtype for dtype, limit in _EXACT if bound <= limit]
         if fitting:
-            plans.append(Plan(size, terms, fitting[0], scale * unit, False, _tile_dtype(terms, max_value)))
+            tile_dtype = _tile_dtype(terms, max_value)
+            plans.append(Plan(size, terms, fitting[0], scale * unit, exact=True, tile_dtype=tile_dtype))
     return plans + _rounded_plan(parts, size, scale * unit, max_value)
 
 
@@ -161,7 +165,7 @@ def _rounded_plan(parts: Decomposition, size: tuple[int, int], scale: float, max
     bound = _bound(terms, max_value)
     for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
         if (sum(size) + parts.rank + 4) * float(np.finfo(dtype).eps) * bound < 0.2:
-            return [Plan(size, terms, dtype, scale, True)]
+            return [Plan(size, terms, dtype, scale, whole=True, exact=True)]
     return []
 
 

@@ -55,6 +55,12 @@ def _attention(args: tuple[Any, ...], output: Any) -> int:
     return int(prod(query.shape[:-1]) * key.shape[-2] * (query.shape[-1] + value.shape[-1]))
 
 
+def _bilinear(args: tuple[Any, ...], output: Any) -> int:
+    """x·A·y of x (N, d), A (k, d, e) and y (N, e): x·A, then that times y."""
+    images, weight = args[0].numel() // args[1].shape[1], args[1]
+    return int(images * (weight.numel() + weight.shape[0] * weight.shape[2]))
+
+
 def _recurrent(args: tuple[Any, ...], output: Any) -> int:
     """oneDNN's LSTM, one layer and direction: the input (steps, N, …) times both weights at every step."""
     steps: Tensor = args[0]
@@ -76,5 +82,6 @@ _MACS: Mapping[str, Callable[[tuple[Any, ...], Any], int]] = {
     "convolution": _convolution,
     "deform_conv2d": lambda args, output: output.numel() * prod(args[1].shape[1:]),
     "_scaled_dot_product": _attention,
+    "_trilinear": _bilinear,
     "mkldnn_rnn_layer": _recurrent,
 }

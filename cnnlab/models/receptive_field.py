@@ -44,7 +44,7 @@ class Window:
         """What a sum or a concatenation of both sees."""
         if self.jump == 0 or other.jump == 0:
             return self if self.jump == 0 else other
-        jump = None if self.jump is None or other.jump is None else max(self.jump, other.jump)
+        jump = self.jump if self.jump == other.jump else None
         return Window(min(self.low, other.low), max(self.high, other.high), jump)
 
 
@@ -172,10 +172,13 @@ class Call:
             return _padded(source, shape, _argument(self.args, self.kwargs, 1, "pad", ()))
         if name in _JOINING:
             return _concatenated(replace(together, shape=shape), _argument(self.args, self.kwargs, 1, "dim", 0))
-        if name in _RESHAPING or _is_view(result, self.args[0]):
+        if name in _RESHAPING or is_view(result, self.args[0]):
             if name in _REORDERING:  # with sides of 1 it would not show where they went
                 source = replace(source, shape=tuple(max(size, 2) for size in source.shape))
-            views = tensors_in([self.function(_probe(source.shape), *self.args[1:], **self.kwargs)])
+            try:
+                views = tensors_in([self.function(_probe(source.shape), *self.args[1:], **self.kwargs)])
+            except Exception:  # noqa: BLE001  # a view of complex numbers, or of tensors on two devices
+                return None
             return replace(_viewed(source, views[number]), shape=shape)
         if name in _PRODUCTS:
             over_channels = len(self.sights) == 1 and result.dim() == len(source.shape) > 2
@@ -225,7 +228,8 @@ def _concatenated(sight: Sight, dimension: int) -> Sight:
     return replace(sight, windows=(rows, columns))
 
 
-def _is_view(result: Tensor, source: Tensor) -> bool:
+def is_view(result: Tensor, source: Tensor) -> bool:
+    """Whether two tensors, which are not the same one, lie in the same memory."""
     return result is not source and result.untyped_storage()._cdata == source.untyped_storage()._cdata
 
 

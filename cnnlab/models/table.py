@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from cnnlab.models.products import CountProducts
-from cnnlab.models.receptive_field import Call, Pair, Sight, kernel_of, tensors_in
+from cnnlab.models.receptive_field import Call, Pair, Sight, is_view, kernel_of, tensors_in
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,8 @@ class _Tracer(TorchFunctionMode):
         if not (is_leaf or weights + biases + running.macs):
             return
         given = next(iter(tensors_in([output])), None)
-        if given is not None and (is_leaf or id(given) not in self.given):
+        viewed = any(is_view(given, tensor) for tensor in tensors_in(inputs)) if given is not None else False
+        if given is not None and not viewed and (is_leaf or id(given) not in self.given):
             self.elements += given.numel()
             self.given[id(given)] = given
         row = LayerRow(
@@ -196,10 +197,11 @@ class _Tracer(TorchFunctionMode):
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         name = getattr(function, "__name__", "")
-        if name in _SHAPED_AS_FIRST and args[0].is_meta:
+        on_meta = bool(args) and isinstance(args[0], Tensor) and args[0].is_meta
+        if on_meta and name in _SHAPED_AS_FIRST:
             # "Computed" on the meta device they import the compiler, which takes longer than all the rest.
             output: Any = torch.empty_like(args[0])
-        elif name == "linear" and args[0].is_meta:
+        elif on_meta and name == "linear" and len(args) > 1:
             output = args[0].new_empty((*args[0].shape[:-1], args[1].shape[0]))
             if args[0].shape[-1] != args[1].shape[1]:
                 raise RuntimeError(f"a linear layer of {args[1].shape[1]} inputs received {args[0].shape[-1]}")
@@ -225,6 +227,14 @@ class _Tracer(TorchFunctionMode):
         call = Call(function, args, kwargs, sights, bool(args) and args[0] is inputs[0])
         for number, result in enumerate(tensors_in([output])):
             self.see(result, call.sight_of(number, result, self.image))
+        if len(inputs) > 1 and name.endswith("_") and output is args[0]:
+            self._forget_views_of(output)
+
+    def _forget_views_of(self, changed: Tensor) -> None:
+        """What else lies in the memory of a tensor into which others were mixed in place: it sees the whole image."""
+        for other, _ in list(self.seen.values()):
+            if is_view(other, changed):
+                self.see(other, Sight.of_all(tuple(other.shape), self.image))
 
     def add_macs(self, macs: int) -> None:
         self.macs += macs

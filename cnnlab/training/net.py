@@ -7,7 +7,7 @@ from cnnlab.errors import RecipeError, UsageError
 from cnnlab.models import registry, user
 from cnnlab.randomness import key
 from cnnlab.recipe.schema import Recipe
-from cnnlab.text import printable
+from cnnlab.text import cut, printable
 from cnnlab.training.schedule import Growth
 from cnnlab.training.world import World
 
@@ -53,6 +53,14 @@ def build_net(recipe: Recipe, input_shape: tuple[int, int, int], classes: int) -
     _require_other_sizes(net, recipe, input_shape)
     net.train()
     return net
+
+
+def fails_in(precision: str, recipe: Recipe, error: Exception) -> UsageError:
+    """What to say where a user's own net, which runs in fp32, does not in bf16 or fp64."""
+    return UsageError(
+        f"{printable(recipe.model.arch)} fails in {precision}: {type(error).__name__}: {cut(error, 300)}",
+        hint="Train it in fp32: --precision fp32",
+    )
 
 
 def require_outputs(shape: tuple[int, ...], classes: int, whose: str) -> None:

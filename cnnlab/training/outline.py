@@ -16,7 +16,7 @@ from cnnlab.text import printable
 from cnnlab.training import device as devices
 from cnnlab.training.engines.parameter_groups import up_to
 from cnnlab.training.events import Tell, tell_nobody
-from cnnlab.training.net import build_net, require_outputs
+from cnnlab.training.net import build_net, fails_in, require_outputs
 from cnnlab.training.prepare import divide, load_data, resolve_for
 from cnnlab.training.schedule import Growth
 from cnnlab.training.settings import Settings
@@ -121,7 +121,10 @@ def outline(
             net = build_net(recipe, input_shape, classes)
         else:
             net = registry.build(recipe.model, channels, classes, (sides[0], sides[1]))
-        rate = _measure(net, input_shape, device, precision)
+        try:
+            rate = _measure(net, input_shape, device, precision)
+        except RuntimeError as error:
+            raise fails_in(precision, recipe, error) from error
     if outputs is not None and (asked or of_data):
         require_outputs(outputs, classes, "the data have" if of_data else "--classes asks for")
     work = Growth.of(recipe.train, input_shape[1:]).part_of_full

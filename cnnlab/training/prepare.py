@@ -14,11 +14,12 @@ from cnnlab.choices import EngineName
 from cnnlab.data import Augmentation, DataSet, Part, load, sample, split
 from cnnlab.errors import RecipeError, UsageError
 from cnnlab.files import is_file, is_folder
+from cnnlab.models.registry import is_user_file
 from cnnlab.recipe.schema import Recipe
 from cnnlab.text import typed
 from cnnlab.training.engines.base import Engine
 from cnnlab.training.events import Notice, Tell
-from cnnlab.training.net import build_net, doubts, require_several_values
+from cnnlab.training.net import build_net, doubts, fails_in, require_several_values
 from cnnlab.training.schedule import Growth
 from cnnlab.training.settings import Settings
 from cnnlab.training.tensorboard import require_tensorboard
@@ -132,6 +133,11 @@ def prepare(recipe: Recipe, settings: Settings, data: DataSet, world: World = AL
     table = layer_table(net, (channels, height, width))
     notices = doubts(net, recipe, (channels, height, width))
     engine = make_engine(recipe, settings, net, mean, std, world)
+    if is_user_file(recipe.model.arch):
+        try:
+            engine.predict(train.images[:1])
+        except RuntimeError as error:
+            raise fails_in(engine.precision, recipe, error) from error
     return Prepared(recipe, settings, data, train, val, measured, mean, std, table, engine, threads, world, notices)
 
 

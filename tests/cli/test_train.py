@@ -324,6 +324,13 @@ class Loose(Whole):
     def forward(self, x): return super().forward(x) * self.fc.scale
 class Squashed(Whole):
     def forward(self, x): return super().forward(x).softmax(1)
+class Bilinear(Net):
+    def __init__(self, in_channels, num_classes, image_size):
+        super().__init__(in_channels, num_classes, image_size)
+        self.pair = torch.nn.Bilinear(10, 10, num_classes)
+    def forward(self, x): return self.pair(self.fc(x.flatten(1)), self.fc(x.flatten(1)))
+class Named(Net):
+    def forward(self, x): return self.fc(torch.tanh(input=x).flatten(1))
 class Empty(torch.nn.Flatten):
     def __init__(self, in_channels, num_classes, image_size): super().__init__()
 """
@@ -339,6 +346,7 @@ class Empty(torch.nn.Flatten):
             ("Idle", "are not a tensor that depends on its parameters"),
             ("Other", "gives (7,) outputs for a picture; the data have 10 classes"),
             ("Empty", "has no parameters to train"),
+            ("Bilinear --precision bf16", "fails in bf16: RuntimeError"),
         )),
         ("Unfit", "--dry-run", "does not take an input of 1x8x8"),
         ("Ending", "--dry-run", "does not take an input of 1x8x8"),
@@ -353,14 +361,16 @@ class Empty(torch.nn.Flatten):
 )  # fmt: skip
 def test_a_users_net_that_cannot_be_trained_is_told(cli, name, how, message):
     Path("net.py").write_text(NETS_OF_A_USERS_OWN)
-    ended = cli("train", "--arch", f"net.py:{name}", "--data", "digits", *how.split())
+    ended = cli("train", "--arch", *f"net.py:{name}".split(), "--data", "digits", *how.split())
     assert ended.code == 2
     assert message in " ".join(ended.err.split())
 
 
-def test_layers_that_a_list_names_once_more_are_no_fault(cli):
+@pytest.mark.parametrize("name", ["Twice", "Named", "Bilinear --precision fp32"])
+def test_a_users_odd_but_sound_net_is_trained(cli, name):
+    """A list that names layers once more; `torch.tanh(input=x)`; a layer that autocast does not know."""
     Path("net.py").write_text(NETS_OF_A_USERS_OWN)
-    assert cli("train", "--arch", "net.py:Twice", "--data", "digits", "--epochs", "1").code == 0
+    assert cli("train", "--arch", *f"net.py:{name}".split(), "--data", "digits", "--epochs", "1").code == 0
 
 
 @pytest.mark.parametrize("how", ["--no-test", "--check"])

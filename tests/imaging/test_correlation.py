@@ -233,6 +233,37 @@ def test_spread_levels_are_rounded_to_the_nearest_halves_to_even(last: int) -> N
         np.testing.assert_array_equal(to_levels(job, response)[0], expected, err_msg=response)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_means_over_boxes_are_rounded_halves_to_even(dtype: type) -> None:
+    """1/484, say, is no binary number: the sum is divided by 484, not multiplied by what is nearest to its inverse."""
+    for side, level in itertools.product((2, 3, 14, 22, 34, 44), range(0, 250, 3)):
+        pixels = np.full((side, side, 1), level, dtype)
+        pixels[: side // 2] += 1
+        job = Correlation(pixels, named_kernel("blur", {"size": side}), pad="none")
+        assert to_levels(job, "clip", dtype)[0].ravel().tolist() == [round(int(pixels.sum()) / side**2)]
+
+
+@pytest.mark.parametrize(("response", "level"), [("signed", 128), ("scale", 0)])
+@pytest.mark.parametrize("kernel", ["edge", "sobel-x", "noise"])
+def test_rounding_alone_is_no_picture(kernel: str, response, level: int) -> None:
+    """One colour under changing transparency, or weights that are not whole and sum to 0: the response is 0."""
+    random = np.random.default_rng(0)
+    weights = random.normal(size=(5, 5))
+    chosen = Kernel("noise", (weights - weights.mean(),)) if kernel == "noise" else named_kernel(kernel, {})
+    alpha = None if kernel == "noise" else random.integers(1, 256, (40, 60), np.uint8)
+    for precise in (True, False):
+        job = Correlation(np.full((40, 60, 3), 137, np.uint8), chosen, alpha=alpha, precise=precise)
+        assert np.unique(to_levels(job, response)[0]).tolist() == [level]
+
+
+def test_a_small_response_of_large_whole_weights_is_no_rounding() -> None:
+    pixels = np.random.default_rng(0).integers(0, 2, (9, 9, 1), np.uint8)
+    job = Correlation(pixels, Kernel("large", (np.array([[1e6, 1 - 1e6]]),)), pad="none")
+    assert {int(level) for level in np.unique(to_levels(job, "signed")[0])} == {1, 128, 255}
+    quiet = Correlation(np.full((9, 9, 1), 3, np.uint8), Kernel("large", (np.array([[1e6, 1 - 1e6]]),)), pad="none")
+    assert np.unique(to_levels(quiet, "signed")[0]).tolist() == [255]
+
+
 def test_a_flat_picture_is_zero_signed_mid_gray_and_no_crash_scaled() -> None:
     job = Correlation(np.full((5, 5, 1), 9, np.uint8), named_kernel("edge", {}))
     assert np.unique(to_levels(job, "signed")[0]).tolist() == [128]

@@ -165,6 +165,9 @@ class Called(nn.Module):
         (lambda x, w: F.conv1d(x.flatten(2), w), [(5, 3, 3)], 254 * 5 * 9),
         (lambda x, w: F.conv2d(x, w, groups=3), [(6, 1, 3, 3)], 14 * 14 * 6 * 9),
         (lambda x, w: F.linear(x, w), [(5, 16)], 3 * 16 * 16 * 5),
+        (lambda x, w: F.linear(input=x, weight=w), [(5, 16)], 3 * 16 * 16 * 5),
+        # x·A, then that times y, of 3 and 4 numbers, for 5 matrices A
+        (lambda x, w: F.bilinear(x.flatten(1)[:, :3], x.flatten(1)[:, 3:7], w), [(5, 3, 4)], 5 * 3 * 4 + 5 * 4),
     ],
 )
 @pytest.mark.parametrize("device", ["cpu", "meta"])
@@ -286,6 +289,13 @@ def test_convnext_sees_as_far_as_by_hand():
     assert {name: fields[name] for name in expected} == {name: (side, side) for name, side in expected.items()}
 
 
+def mixed_in_place(x):
+    """Half of the channels get what sees 9 rows added, by way of a view."""
+    y = x.clone()
+    y[:, :2].add_(F.max_pool2d(x, 9, 1, 4)[:, :2])
+    return y
+
+
 @pytest.mark.parametrize(
     ("layers", "sides"),
     [
@@ -308,12 +318,24 @@ def test_convnext_sees_as_far_as_by_hand():
         ([Called(lambda x: torch.cat([x, x], 2)), nn.Conv2d(3, 4, 3)], [1, 16]),
         ([Called(lambda x: torch.cat([x[:, 1:], x[:, :1]], 1)), nn.Conv2d(3, 4, 3)], [1, 3]),
         ([Called(lambda x: x.__setitem__((0, 0), x[0, 1].clone()) or x), nn.Conv2d(3, 4, 3)], [16, 16]),
+        ([Called(lambda x: torch.tanh(input=x)), nn.Conv2d(3, 4, 3)], [1, 3]),
+        ([Called(lambda x: F.max_pool2d(x, 3, 2, 1) + x[:, :, :8, :8]), nn.Conv2d(3, 4, 1)], [3, 16]),  # 2 and 1 apart
+        ([Called(lambda x: F.max_pool2d(x, 3, 2, 1) + x[:, :, ::2, ::2]), nn.Conv2d(3, 4, 3)], [3, 7]),
+        ([Called(mixed_in_place), nn.Conv2d(3, 4, 1)], [16, 16]),
+        ([Called(lambda x: torch.view_as_real(torch.fft.rfft2(x))[..., 0]), nn.Conv2d(3, 4, 1)], [16, 16]),
+        ([Called(lambda x: x + torch.meshgrid(*2 * [x[0, 0, 0]], indexing="ij")[0]), nn.Conv2d(3, 4, 1)], [16, 16]),
         ([Called(lambda x: torch.ones_like(x[:1, :1, :1, :1]) + 2 * x), nn.Conv2d(3, 4, 3)], [1, 3]),
     ],
 )  # fmt: skip
 def test_receptive_fields_by_hand_of_an_image_of_16x16(layers, sides):
     table = layer_table(nn.Sequential(*layers), (3, 16, 16))
     assert [row.receptive_field for row in table.layers] == [(side, side) for side in sides]
+
+
+def test_a_view_takes_no_memory_of_its_own():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(784, 10))
+    for device in ("cpu", "meta"):
+        assert layer_table(net.to(device), (3, 16, 16)).activation_elements == 784 + 784 + 10
 
 
 def test_rows_and_columns_may_change_places():
