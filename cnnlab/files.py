@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cnnlab.errors import MachineError
-from cnnlab.text import printable
+from cnnlab.text import cut, printable
 
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "Free some space, or choose another folder with --out"),
@@ -37,9 +37,12 @@ def require_no_link(path: Path) -> None:
     Raises:
         MachineError: `path` is a symbolic link.
     """
-    with writing(path):
-        if path.is_symlink():
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    if path.is_symlink():
+        raise MachineError(
+            f"cannot write {printable(path)}: it is a symbolic link to {cut(os.path.realpath(path), 200)}, "
+            "and cnnlab follows none inside a run or a comparison",
+            hint="If you moved that folder there yourself, move it back to the place of the link; else remove the link",
+        )
 
 
 def is_file(path: Path) -> bool:

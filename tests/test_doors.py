@@ -18,13 +18,19 @@ NET = "mlp:depth=1,width=8"
     [
         (lambda: cnnlab.train(NET, **SMALL | {"device": "gpu"}), "expected auto, cpu, cuda, mps; received 'gpu'"),
         (lambda: cnnlab.train(NET, engine="Numpy", **SMALL), "engine: expected torch, numpy; received 'Numpy'"),
-        (lambda: cnnlab.train(NET, devise="cpu"), "there is no setting 'devise'"),
+        (lambda: cnnlab.train(NET, devise="cpu"), "there is no argument 'devise'"),
         (lambda: cnnlab.compare("mlp", "cnn", x="time", **SMALL), "x: expected epoch, seconds; received 'time'"),
         (lambda: cnnlab.compare("mlp", "cnn", band="std", **SMALL), "band: expected min-max, sd, ci; received 'std'"),
         (lambda: cnnlab.compare("mlp", "cnn", match="param", **SMALL), "match: expected params, macs; received"),
         (lambda: cnnlab.compare("mlp", "cnn", seeds=0, **SMALL), "seeds: expected a number from 1 on, received 0"),
-        (lambda: cnnlab.compare("mlp", "cnn", devise="cpu"), "there is no setting 'devise'"),
+        (lambda: cnnlab.compare("mlp", "cnn", devise="cpu"), "there is no argument 'devise'"),
         (lambda: cnnlab.filter_image("x.png", "sobel-x", pad="mirror"), "pad: expected "),
+        (lambda: cnnlab.train(NET, epohs=1), "there is no argument 'epohs'"),
+        (lambda: cnnlab.train(dict, epochs=1), "expected text such as 'cnn:width=64', received type"),
+        (lambda: cnnlab.filter_image([[1, 2]], None), "the kernel is not a matrix|the kernel is empty or no matrix"),
+        (lambda: cnnlab.filter_image([[1, 2], [3]], "edge"), "expected pixels"),
+        (lambda: cnnlab.filter_image(None, "edge"), "expected pixels"),
+        (lambda: cnnlab.gradcheck("Conv3d"), "no layer 'Conv3d'"),
     ],
 )  # fmt: skip
 def test_a_word_that_is_no_choice_is_refused_before_anything_is_done(call, told):

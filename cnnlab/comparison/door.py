@@ -1,6 +1,7 @@
 """`cnnlab.compare`: the command as a function."""
 
 from collections.abc import Iterable
+from inspect import signature
 from typing import Any
 
 from cnnlab.choices import Band, Match, XAxis
@@ -67,4 +68,4 @@ def compare(
         allow_duplicates=allow_duplicates,
     )
     options = Options(seeds, match, band, x, tuple(set), flags, trust_code)
-    return run(specs, options, Settings.of(**settings), tell)
+    return run(specs, options, Settings.of(signature(compare).parameters, **settings), tell)

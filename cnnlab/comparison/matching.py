@@ -58,20 +58,32 @@ def match_widths(
         UsageError: a contestant has no width, is a run, or no width comes near enough; with the closest.
     """
     target = cost(entries[0].recipe, input_shape, classes).of(match)
-    return [entries[0], *(_matched(entry, match, target, input_shape, classes) for entry in entries[1:])]
+    matched = [_matched(entry, entries[0], match, target, input_shape, classes) for entry in entries[1:]]
+    return [entries[0], *matched]
 
 
-def _matched(entry: Entry, match: Match, target: int, input_shape: tuple[int, int, int], classes: int) -> Entry:
-    option = getattr(type(entry.recipe.model), "width_option", None)
-    if entry.run is not None or option is None:
+def _width_option(entry: Entry) -> str | None:
+    """The option by which a contestant's width can be changed; None for a run, and for nets without one."""
+    return None if entry.run is not None else getattr(type(entry.recipe.model), "width_option", None)
+
+
+def _matched(
+    entry: Entry, first: Entry, match: Match, target: int, input_shape: tuple[int, int, int], classes: int
+) -> Entry:
+    option = _width_option(entry)
+    if option is None:
         present = cost(entry.recipe, input_shape, classes).of(match)
         if abs(present - target) <= TOLERANCE * target:
             return entry
-        why = "is a run, whose width is fixed" if entry.run is not None else "has no width to change"
+        why = "is a run, whose width is fixed" if entry.run is not None else "has no width that cnnlab could change"
+        if _width_option(first) is None:
+            hint = "Nor has the first: give both the width yourself, and leave --match out"
+        else:
+            hint = "Put it first: the others are then matched to it"
         raise UsageError(
             f"--match {match}: {entry.name} {why}; it has {present:,} {WORDS[match]} ({_off(present, target)}), "
             f"the first contestant {target:,}",
-            hint="Put it first: the others are then matched to it",
+            hint=hint,
         )
 
     def at(width: int) -> int:

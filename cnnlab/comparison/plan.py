@@ -147,6 +147,16 @@ def require_repeatable(entries: list[Entry], engine: str) -> None:
             )
 
 
+def is_repeatable(entry: Entry, epochs: int, engine: str) -> bool:
+    """Whether further seeds of a contestant could be trained."""
+    try:
+        require_repeatable([entry], engine)
+        _require_one_budget([entry], epochs)
+    except UsageError:
+        return False
+    return True
+
+
 def _require_one_budget(entries: list[Entry], epochs: int) -> None:
     """Refuse further seeds of a run that had another number of epochs than they would have."""
     for entry in entries:

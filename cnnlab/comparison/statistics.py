@@ -37,6 +37,8 @@ class Evidence:
     """Validation accuracy (training accuracy without a validation part) by epoch, one sequence a seed."""
     best_epochs: tuple[int, ...]
     """From 1, one a seed."""
+    repeatable: bool = True
+    """Whether further seeds could be trained: of a finished run with a budget of its own, say, they cannot."""
 
 
 def judge(contestants: Sequence[Evidence], seeds: Sequence[int], chance: float) -> tuple[PairTest, ...]:
@@ -58,8 +60,17 @@ def judge(contestants: Sequence[Evidence], seeds: Sequence[int], chance: float) 
         for test, p, (a, b) in zip(tests, adjusted, pairs, strict=True)
     ]
     return tuple(
-        replace(test, verdict=in_words(test, len(seeds), len(tests), guessing=not (learnt[test.a] or learnt[test.b])))
-        for test in decided
+        replace(
+            test,
+            verdict=in_words(
+                test,
+                len(seeds),
+                len(tests),
+                guessing=not (learnt[test.a] or learnt[test.b]),
+                repeatable=a.repeatable and b.repeatable,
+            ),
+        )
+        for test, (a, b) in zip(decided, pairs, strict=True)
     )
 
 
@@ -231,7 +242,7 @@ def more_seeds(differences: np.ndarray, alpha: float = ALPHA) -> int | None:
             return False
         return not TTestPower().power(mean / spread, count, alpha) < POWER  # NaN where it is 1 to the last bit
 
-    if not shows(MOST_SEEDS):
+    if seeds >= MOST_SEEDS or not shows(MOST_SEEDS):
         return None
     counts = range(seeds + 1, MOST_SEEDS + 1)
     return max(3, counts[bisect_left(counts, True, key=shows)]) - seeds

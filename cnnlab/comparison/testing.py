@@ -3,9 +3,10 @@
 import numpy as np
 
 from cnnlab.comparison import statistics
+from cnnlab.comparison.contestants import Entry
 from cnnlab.comparison.events import Tell
 from cnnlab.comparison.pairs import PairTest
-from cnnlab.comparison.plan import Plan
+from cnnlab.comparison.plan import Plan, is_repeatable
 from cnnlab.comparison.statistics import Evidence
 from cnnlab.comparison.tested import Contestant, ContestantRun
 from cnnlab.data import DataSet
@@ -38,7 +39,10 @@ def put_to_the_test(
         name = plan.entries[planned.contestant].name
         task = f"testing {name}, seed {planned.seed}"
         tested[planned.contestant].append(_tested(folder, planned.recipe, data, settings, tell, task))
-    evidence = [_evidence(entry.name, runs) for entry, runs in zip(plan.entries, tested, strict=True)]
+    evidence = [
+        _evidence(entry, runs, is_repeatable(entry, plan.epochs, settings.engine))
+        for entry, runs in zip(plan.entries, tested, strict=True)
+    ]
     tests = statistics.judge(evidence, plan.seeds, chance)
     p_values = statistics.against_chance(evidence, chance)
     first = {run.contestant: run.recipe for run in reversed(plan.runs)}
@@ -95,6 +99,7 @@ def _tested(
     )
 
 
-def _evidence(name: str, runs: list[ContestantRun]) -> Evidence:
+def _evidence(entry: Entry, runs: list[ContestantRun], repeatable: bool) -> Evidence:
     curves = tuple([row["train_acc"] if row["val_acc"] is None else row["val_acc"] for row in run.rows] for run in runs)
-    return Evidence(name, np.stack([run.correct for run in runs]), curves, tuple(run.best_epoch for run in runs))
+    correct, best = np.stack([run.correct for run in runs]), tuple(run.best_epoch for run in runs)
+    return Evidence(entry.name, correct, curves, best, repeatable)

@@ -4,9 +4,12 @@ from cnnlab.comparison.pairs import PairTest
 from cnnlab.text import counted
 
 
-def in_words(test: PairTest, seeds: int, pairs: int, *, guessing: bool) -> str:
-    """The verdict in one or two sentences, without a full stop at the end; `guessing`: neither has learnt anything."""
-    return _better(test, seeds) if test.better is not None else _no_difference(test, seeds, pairs, guessing)
+def in_words(test: PairTest, seeds: int, pairs: int, *, guessing: bool, repeatable: bool = True) -> str:
+    """The verdict in one or two sentences, without a full stop at the end.
+
+    `guessing`: neither has learnt anything; `repeatable`: further seeds of both can be trained.
+    """
+    return _better(test, seeds) if test.better is not None else _no_difference(test, seeds, pairs, guessing, repeatable)
 
 
 def _better(test: PairTest, seeds: int) -> str:
@@ -21,11 +24,11 @@ def _better(test: PairTest, seeds: int) -> str:
     return f"{ahead} is better than {behind} by {by}; {_counts(test)}; {scope}"
 
 
-def _no_difference(test: PairTest, seeds: int, pairs: int, guessing: bool) -> str:
+def _no_difference(test: PairTest, seeds: int, pairs: int, guessing: bool, repeatable: bool) -> str:
     start = f"no difference between {test.a} and {test.b} is shown"
     if not any(pair.only_a or pair.only_b for pair in test.by_seed):
         return f"{start}: of {counted(test.n, 'test image')} they get the very same ones right"
-    why = "Neither is shown to be better than guessing" if guessing else _why(test, seeds, pairs)
+    why = "Neither is shown to be better than guessing" if guessing else _why(test, seeds, pairs, repeatable)
     ahead, _, (difference, low, high) = _in_favour(test)
     by = f"{ahead} is ahead by {difference} points" if test.difference else "they are level"
     return f"{start}: {by} (95 % CI {low} to {high}); {_counts(test)}. {why}"
@@ -57,8 +60,10 @@ def _mean(counts: list[int]) -> str:
     return f"{mean:,.0f}" if mean >= 10 or mean == int(mean) else f"{mean:.1f}"
 
 
-def _why(test: PairTest, seeds: int, pairs: int) -> str:
+def _why(test: PairTest, seeds: int, pairs: int, repeatable: bool) -> str:
     """What stands in the way of a verdict, and what would help."""
+    if seeds == 1 and not repeatable:
+        return f"{_one_seed(test, pairs)} Their recipes, compared with --seeds 3, would say more than these runs can"
     if seeds == 1:
         return f"{_one_seed(test, pairs)} {counted(2, 'seed')} more would say whether it lasts (--seeds 3)"
     if test.seeds_more is None:

@@ -7,17 +7,19 @@ from cnnlab.errors import DataError
 from cnnlab.text import counted
 
 
-def _overlap(learnt: Part, held_out: Part, known: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Indices (M,) of the pictures of `held_out` that stand in `learnt` too, pixel for pixel.
+def _overlap(learnt: Part, held_out: Part, known: np.ndarray, asked: np.ndarray) -> list[tuple[int, int]]:
+    """Indices of the pictures of `held_out` that stand in `learnt` too, pixel for pixel, each with that of one there.
 
     `known` and `asked` are the `hashes` of the two.
     """
     if learnt.images.shape[1:] != held_out.images.shape[1:]:
-        return np.empty(0, np.int64)
+        return []
     # Hashes of 64 bits first; then the few whose hashes agree are compared byte for byte.
     candidates = np.flatnonzero(np.isin(asked, known))
-    bytes_learnt = {learnt.images[index].tobytes() for index in np.flatnonzero(np.isin(known, asked[candidates]))}
-    return np.array([index for index in candidates if held_out.images[index].tobytes() in bytes_learnt], np.int64)
+    alike = np.flatnonzero(np.isin(known, asked[candidates])).tolist()
+    places = {learnt.images[index].tobytes(): index for index in reversed(alike)}
+    pairs = ((index, places.get(held_out.images[index].tobytes())) for index in candidates.tolist())
+    return [(index, place) for index, place in pairs if place is not None]
 
 
 def check_overlaps(where: str, parts: dict[str, Part], *, refuse: bool) -> list[str]:
@@ -31,12 +33,13 @@ def check_overlaps(where: str, parts: dict[str, Part], *, refuse: bool) -> list[
     for first, second in (("train", "val"), ("train", "test"), ("val", "test")):
         if first in parts and second in parts:
             found = _overlap(parts[first], parts[second], hashed[first], hashed[second])
-            if len(found):
-                notices.append(f"copies in {first} and {second}: {_described(found, second, parts[second])}")
+            if found:
+                described = _described(found, parts[first], parts[second], second)
+                notices.append(f"copies in {first} and {second}: {described}")
     if notices and refuse:
         raise DataError(
             f"{where} holds the same pictures in two parts: " + "; ".join(notices),
-            hint="A net would be tested on what it has learnt by heart. Remove them from one part, or accept them with "
+            hint="A net would be tested on what it has learnt by heart. Remove one of each two, or accept them with "
             "--allow-duplicates",
         )
     groups = _copies(parts["train"], hashed["train"])
@@ -48,14 +51,23 @@ def check_overlaps(where: str, parts: dict[str, Part], *, refuse: bool) -> list[
     torn = [group for group in groups if len(set(parts["train"].labels[group].tolist())) > 1]
     if torn:
         names = parts["train"].names
-        example = f" ({', '.join(names[index] for index in torn[0][:2])} …)" if names is not None else ""
+        more = ", …" if len(torn) > 1 else ""
+        example = f" ({' is '.join(names[index] for index in torn[0][:2])}{more})" if names is not None else ""
         notices.append(f"the same picture under two labels in train: {counted(len(torn), 'picture')}{example}")
     return notices
 
 
-def _described(found: np.ndarray, name: str, part: Part) -> str:
-    example = f" ({part.names[found[0]]} …)" if part.names is not None else ""
-    return f"{counted(len(found), 'picture')}, {len(found) / len(part):.1%} of {name}{example}"
+def _described(found: list[tuple[int, int]], learnt: Part, held_out: Part, name: str) -> str:
+    """How many, which, and whether two labels contradict each other; `found` as by `_overlap`."""
+    torn = sum(int(held_out.labels[index] != learnt.labels[place]) for index, place in found)
+    labels = f", {torn:,} of them under another label" if torn else ""
+    example = aside = ""
+    if held_out.names is not None and learnt.names is not None:
+        index, place = found[0]
+        example = f" ({held_out.names[index]} is {learnt.names[place]}{', …' if len(found) > 1 else ''})"
+        if held_out.names[index].startswith("train/"):
+            aside = ", which was set aside from train"
+    return f"{counted(len(found), 'picture')}, {len(found) / len(held_out):.1%} of {name}{aside}{labels}{example}"
 
 
 def _copies(part: Part, hashed: np.ndarray) -> list[np.ndarray]:

@@ -155,6 +155,7 @@ def evaluate(
     require_choice("split", split, get_args(SplitName))
     if onnx is not None:
         check_export(onnx)
+    require_no_link(run / "evaluation")
     opened = open_run(run, changes, device=device, trust_code=trust_code)
     if not opened.finished:
         tell(Notice(f"the run is not finished: these are the weights of its best epoch so far, {opened.epoch}"))

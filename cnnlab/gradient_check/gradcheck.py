@@ -11,7 +11,7 @@ from cnnlab.recipe.spec import parse_spec
 
 
 def gradcheck(
-    layers: Sequence[str] = (),
+    layers: str | Sequence[str] = (),
     *,
     arch: str | None = None,
     inject_bug: str | None = None,
@@ -22,8 +22,8 @@ def gradcheck(
     """Prove the hand-derived gradients of layers, of a whole net, or of a user's own layer.
 
     Args:
-        layers: names of layers (all where none is given), or `FILE.py:Class[:key=value,…]` of a user's own, whose file
-            is run.
+        layers: a layer's name or several (all where none is given), or `FILE.py:Class[:key=value,…]` of a user's own,
+            whose file is run.
         arch: the spec of a whole net; then layers are checked only where they are named.
         inject_bug: the name of a bug to plant, or `all`; then nothing else is checked.
         seed: of weights, inputs and upstream gradients; at least 0.
@@ -34,6 +34,7 @@ def gradcheck(
         UsageError: an unknown layer, bug or net, or a combination that makes no sense.
         DataError: a user's file fails when it is run.
     """
+    layers = [layers] if isinstance(layers, str) else layers
     if seed < 0:
         raise UsageError(f"--seed must be at least 0, received {seed}")
     report = Report()

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from cnnlab.imaging.parsing import RunTensors, parse_kernel
 from cnnlab.imaging.pictures import Picture, read_picture
 from cnnlab.imaging.tiles import PADS, Pad
 from cnnlab.text import printable
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 Channels = Literal["each", "gray", "sum"]
 CHANNELS: tuple[Channels, ...] = ("each", "gray", "sum")
@@ -119,8 +122,8 @@ def to_gray(pixels: np.ndarray) -> np.ndarray:
 
 
 def filter_image(
-    image: str | Path | np.ndarray,
-    kernel: str | np.ndarray | Kernel,
+    image: "str | Path | ArrayLike",
+    kernel: "str | ArrayLike | Kernel",
     *,
     pad: Pad | None = None,
     stride: int | None = None,
@@ -134,7 +137,7 @@ def filter_image(
 
     Args:
         image: a file's path, or pixels (H, W), (H, W, 1), (H, W, 3) or, with alpha, (H, W, 4), uint8; or (H, W)
-            uint16.
+            uint16; whatever NumPy makes such an array of, a Pillow image too.
         kernel: as the command takes it (`"gaussian:size=15"`, `"-1 0 1; -2 0 2; -1 0 1"`), or a matrix (kh, kw).
         pad, stride, channels, response, flip: the command's options, with its defaults.
         threads: all cores by default.
@@ -149,15 +152,19 @@ def filter_image(
     options = FilterOptions(pad, stride, channels, response, flip, threads)
     if isinstance(kernel, str):
         kernel = parse_kernel(kernel, run_tensors)
-    elif isinstance(kernel, np.ndarray):
+    elif not isinstance(kernel, Kernel):
         kernel = Kernel("custom", (checked_matrix(kernel, "the kernel"),))
-    picture = _picture_of(image) if isinstance(image, np.ndarray) else read_picture(Path(image))
+    picture = read_picture(Path(image)) if isinstance(image, str | Path) else _picture_of(image)
     out = apply_kernel(picture, kernel, options).picture
     planes = out.pixels if out.alpha is None else np.dstack([out.pixels, out.alpha])
     return planes[:, :, 0] if planes.shape[2] == 1 else planes
 
 
-def _picture_of(pixels: np.ndarray) -> Picture:
+def _picture_of(image: object) -> Picture:
+    try:
+        pixels = np.asarray(image)
+    except ValueError:
+        pixels = np.empty(0, object)  # lists of unequal lengths
     planes = pixels[:, :, None] if pixels.ndim == 2 else pixels
     deep = planes.dtype == np.uint16 and planes.shape[-1] == 1
     if (

@@ -113,7 +113,9 @@ def named_kernel(name: str, options: Mapping[str, Scalar]) -> Kernel:
     row = KERNELS.get(name)
     if row is None:
         learnt = ":" in name and name.partition(":")[0] not in KERNELS
-        hint = f"A learnt kernel is written {cut(name)}[0]" if learnt else did_you_mean(name, KERNELS)
+        run, _, layer = name.partition(":")
+        learnt_as = f"{cut(run)}:{cut(layer.partition('[')[0]) or 'conv1'}[0]"
+        hint = f"A learnt kernel is written {learnt_as}, 0 being its channel" if learnt else did_you_mean(name, KERNELS)
         raise UsageError(f"there is no kernel {printable(name)!r}", hint=hint)
     for key, value in options.items():
         if key not in row.options:

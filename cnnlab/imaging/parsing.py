@@ -91,11 +91,11 @@ def _yaml_kernel(path: Path) -> Kernel:
         document = load_yaml(content, name).value
     except RecipeError as error:  # whose hint may be on recipes
         raise UsageError(error.message, hint=_YAML_HINT) from None
-    if not isinstance(document, dict) or "matrix" not in document:
-        raise UsageError(f"{name}: expected the keys name, matrix, scale, offset; of which matrix must be there")
-    for key in document:
+    for key in document if isinstance(document, dict) else ():
         if key not in _YAML_KEYS:
             raise UsageError(f"{name}: there is no key {cut(key)!r}", hint=did_you_mean(str(key), _YAML_KEYS))
+    if not isinstance(document, dict) or "matrix" not in document:
+        raise UsageError(f"{name}: expected the keys name, matrix, scale, offset; of which matrix must be there")
     matrix = document["matrix"]
     where = f"the matrix of {name}"
     return Kernel(

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 
 from cnnlab.errors import UsageError
-from cnnlab.text import printable
+from cnnlab.text import cut, printable
 
 Scalar = int | float | bool | str | None
 
@@ -36,6 +36,11 @@ def parse_spec(text: str) -> Spec:
     Raises:
         UsageError: no name, an option without a value or key, an option given twice.
     """
+    if not isinstance(text, str):
+        raise UsageError(
+            f"expected text such as 'cnn:width=64', received {cut(type(text).__name__)}",
+            hint="Of a net of your own, name file and class: 'net.py:Net'",
+        )
     if len(text) > _MAX_LENGTH:
         raise UsageError(f"a spec of {len(text)} characters is too long: at most {_MAX_LENGTH} are read")
     head, options = text, ""

@@ -12,7 +12,7 @@ from cnnlab.imaging.kernels import Kernel
 from cnnlab.imaging.passes import Scratch
 from cnnlab.imaging.pictures import Picture
 from cnnlab.imaging.tiles import Region
-from cnnlab.report.matrix_panel import MOST_NUMBERS, Block, draw_blocks, fraction, number
+from cnnlab.report.matrix_panel import MOST_NUMBERS, Block, draw_blocks, fraction
 from cnnlab.report.style import BLUE, RED, encoded, new_figure, plain_axes, shortened, shown
 from cnnlab.report.window import Window, find_window
 
@@ -172,7 +172,7 @@ def _draw_window(axes: "Axes", result: Filtered, window: Window | None) -> None:
     blocks = [Block(pixels, "pixels", largest=window.white)]
     if kernel.kind != "max":
         blocks += [Block(sign="×"), Block(weights, largest=float(np.abs(kernel.matrices[0]).max()))]
-    blocks.append(Block(sign="= " + number(window.responses[0])))
+    blocks.append(Block(sign=window.outcome(result)))
     draw_blocks(axes, blocks, window.explain(result))
 
 

@@ -72,7 +72,7 @@ def import_matplotlib() -> None:
     """
     if "matplotlib" in sys.modules:
         return
-    own = file_of_package("matplotlib", "mpl-data", "matplotlibrc")
+    own, users = file_of_package("matplotlib", "mpl-data", "matplotlibrc"), os.environ.get("MATPLOTLIBRC")
     if own is not None:
         os.environ["MATPLOTLIBRC"] = str(own)
     exists = os.path.exists  # which matplotlib asks; nothing else keeps it from looking into the current folder
@@ -81,6 +81,9 @@ def import_matplotlib() -> None:
         import matplotlib  # noqa: F401
     finally:
         os.path.exists = exists
+        os.environ.pop("MATPLOTLIBRC", None)
+        if users is not None:
+            os.environ["MATPLOTLIBRC"] = users
 
 
 def new_figure(width: float, height: float) -> "Figure":

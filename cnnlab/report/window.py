@@ -45,6 +45,13 @@ class Window:
         )
         return matrix[top : top + _SHOWN, left : left + _SHOWN]
 
+    def outcome(self, result: Filtered) -> str:
+        """What stands behind the pixels and the weights that are shown: their product, or where it all leads."""
+        kind = result.job.kernel.kind
+        if _adds_channels(result.job):
+            return "→ " + number(self.responses[0])
+        return "= " + number(self.responses[1 if kind in ("planes", "magnitude") else 0])
+
     def explain(self, result: Filtered) -> str:
         """The sum, and the level that it became."""
         kernel = result.job.kernel
@@ -55,9 +62,10 @@ class Window:
             text = "the largest pixel"
         elif kernel.kind == "magnitude":
             gx, gy = self.responses[1:]
-            text = f"gx = {number(gx)}, gy = {number(gy)}, √(gx² + gy²)"
+            text = f"gx = {number(gx)} (shown), gy = {number(gy)},\n√(gx² + gy²) = {number(self.responses[0])}"
         elif kernel.kind == "planes":
-            text = "R (shown) + G + B: " + " + ".join(f"({number(part)})" for part in self.responses[1:])
+            parts = " + ".join(f"({number(part)})" for part in self.responses[1:])
+            text = f"R (shown) + G + B:\n{parts} = {number(self.responses[0])}"
         else:
             scale = "" if kernel.scale == 1 else f"{fraction(kernel.scale)} · "
             text = f"{scale}Σ pixels · weights" + (f" + {kernel.offset:g}" if kernel.offset else "")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from inspect import signature
 from typing import Any
 
 from cnnlab.recipe.load import resolve, short_flags
@@ -63,7 +64,7 @@ def train(
         skip_bad=skip_bad,
         allow_duplicates=allow_duplicates,
     )
-    chosen, assignments = Settings.of(**settings), tuple(set)
+    chosen, assignments = Settings.of(signature(train).parameters, **settings), tuple(set)
     if resume is not None:
         require_alone(chosen, {"--arch": arch, "--recipe": recipe, "--set": assignments, **flags})
         path = find_run(resume, chosen.out)

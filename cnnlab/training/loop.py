@@ -11,7 +11,7 @@ from cnnlab.files import remove_temporaries, require_no_link
 from cnnlab.models.registry import is_user_file, shown_name
 from cnnlab.recipe.load import digest, dump, from_file, short_flags
 from cnnlab.recipe.schema import Recipe
-from cnnlab.text import printable
+from cnnlab.text import command_path, printable
 from cnnlab.training import checkpoint
 from cnnlab.training.environment import describe
 from cnnlab.training.events import Notice, RunFinished, Tell, tell_nobody
@@ -231,7 +231,14 @@ def _start_from(prepared: Prepared, run: Path, sha256: str | None, tell: Tell) -
             f"the weights of {printable(run)}, from which this run starts, have changed since it was begun",
             hint="Start a new run: --init-from RUN",
         )
-    prepared.engine.load_weights(found.tensors)
+    try:
+        prepared.engine.load_weights(found.tensors)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"the weights of {printable(run)} do not fit this net: {error.message}",
+            hint=f"Take its net too, on data of as many classes: --recipe {command_path(run)}/recipe.yaml "
+            f"--init-from {command_path(run)}",
+        ) from None
     if shares_images(prepared, found.meta):
         tell(
             Notice(

@@ -90,7 +90,7 @@ def _require_savable(net: Any, recipe: Recipe) -> None:
             f"{printable(recipe.model.arch)} does not know of the weights in {printable(holder)}: "
             "they would be neither trained nor saved",
             hint="Put layers into a torch.nn.ModuleList or ModuleDict instead of a list or dict, "
-            "a tensor into a torch.nn.Parameter",
+            "a tensor into a torch.nn.Parameter; of what is never to be trained, say requires_grad_(False)",
         )
     for name, value in net.state_dict().items():
         if not isinstance(value, torch.Tensor):

@@ -20,7 +20,7 @@ from typing import Any
 from cnnlab.errors import CheckpointError, MachineError, UsageError
 from cnnlab.files import is_file, is_folder, sync_folder, temporary_beside, write_atomically, writing
 from cnnlab.reading import read_up_to
-from cnnlab.text import as_written, command_path, cut, did_you_mean, name_part, nearest, printable
+from cnnlab.text import LONGEST_NAME, as_written, command_path, cut, did_you_mean, name_part, nearest, printable
 from cnnlab.training.torchrun import resume_command
 
 MAX_JSON_BYTES = 12_000_000
@@ -235,8 +235,9 @@ def require_name(name: str) -> None:
     """
     if safe_name(name) != name:
         raise UsageError(
-            f"--name {printable(name)!r}: a name is made of letters, digits, dots, dashes and underscores alone, "
-            "so that every system and shell takes it",
+            f"--name {printable(name)!r}: a name that every system and shell takes is made of letters, digits, dots, "
+            f"dashes and underscores, at most {LONGEST_NAME} of them, with neither dot nor dash at its ends, and is "
+            "none of Windows' devices (con, nul, com1 …)",
             hint=f"Use {safe_name(name)}",
         )
     if name == LAST:

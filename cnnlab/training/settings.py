@@ -1,6 +1,6 @@
 """What a training is told beside the recipe: where, on what, and what to record."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_args
@@ -40,17 +40,20 @@ class Settings:
         require_choice("engine", self.engine, get_args(EngineName))
 
     @classmethod
-    def of(cls, **given: Any) -> "Settings":
-        """From keyword arguments; a path may be text.
+    def of(cls, others: Iterable[str] = (), **given: Any) -> "Settings":
+        """From keyword arguments; a path may be text. `others`: what else the caller takes, for what is misspelt.
 
         Raises:
             UsageError: there is no such setting, device or engine.
         """
         names = [field.name for field in fields(cls)]
         for name in given.keys() - set(names):
-            raise UsageError(f"there is no setting {printable(name)!r}", hint=did_you_mean(name, names))
-        paths = {name: Path(given[name]) for name in ("out", "data_dir", "init_from") if given.get(name) is not None}
-        return cls(**(given | paths))
+            raise UsageError(
+                f"there is no argument {printable(name)!r}", hint=did_you_mean(name, sorted({*names, *others}))
+            )
+        said: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        said |= {name: Path(said[name]) for name in ("out", "data_dir", "init_from") if name in said}
+        return cls(**said)
 
 
 def require_alone(settings: Settings, flags: Mapping[str, object]) -> None:
@@ -75,5 +78,5 @@ def require_alone(settings: Settings, flags: Mapping[str, object]) -> None:
     if unfit:
         raise UsageError(
             f"{unfit[0]} does not go with --resume: a run goes on with its own recipe, as it was begun",
-            hint="Leave it out, or start a new run from its weights: --init-from RUN",
+            hint="Leave it out, or start a new run from its weights: --recipe RUN/recipe.yaml --init-from RUN",
         )

@@ -378,6 +378,8 @@ BAD = {
     "channels": (["photo.png", "-k", "edge", "--channels", "all"], 2, "each, gray, sum; received 'all'"),
     "stride 0": (["photo.png", "-k", "edge", "--stride", "0"], 2, "--stride"),
     "learnt": (["photo.png", "-k", "a:conv1"], 2, "A learnt kernel is written a:conv1[0]"),
+    "learnt channel": (["photo.png", "-k", "a:conv1[0,1]"], 2, "A learnt kernel is written a:conv1[0], 0 being"),
+    "learnt run": (["photo.png", "-k", "a:conv1[-1]"], 2, "A learnt kernel is written a:conv1[0], 0 being"),
     "option": (["photo.png", "-k", "gaussian:15"], 2, "Did you mean gaussian?"),
     "no kernel": (["photo.png"], 2, "no kernel is named"),
     "no picture": (["-k", "edge"], 2, "no picture is named"),
@@ -396,7 +398,7 @@ def test_bad_input_is_one_clear_error_and_nothing_is_written(cli, photo: Path, o
     arguments, code, text = BAD[case]
     (own_world / "inf.yaml").write_text("matrix: [[1, .inf]]")
     (own_world / "broken.yaml").write_text("matrix: [[1, 2")
-    (own_world / "key.yaml").write_text("matricks: [[1, 2]]\nmatrix: [[1]]")
+    (own_world / "key.yaml").write_text("matricks: [[1, 2]]")
     (own_world / "scale.yaml").write_text("matrix: [[1, 2]]\nscale: 1e400")
     (own_world / "empty").mkdir()
     (own_world / "loop.png").symlink_to("loop.png")

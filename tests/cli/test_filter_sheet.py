@@ -56,6 +56,9 @@ def test_planes_have_a_window_too() -> None:
     assert window is not None
     assert window.responses[0] == pytest.approx(sum(window.responses[1:]))
     assert "R (shown) + G + B" in window.explain(result)
+    shown = float((window.pixels * kernel.matrices[0]).sum())
+    assert (window.outcome(result), window.responses[1]) == (f"= {number(shown)}", pytest.approx(shown))
+    assert window.explain(result).splitlines()[1].endswith(f" = {number(window.responses[0])}")
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,10 @@ import cnnlab
 from cnnlab.comparison import compare as core
 from cnnlab.comparison import page, pictures
 from cnnlab.comparison.clock import Clock
+from cnnlab.comparison.contestants import enter
 from cnnlab.comparison.events import CompareStarted, RunBegan, RunEnded, RunEpoch, RunReused, RunStep
 from cnnlab.comparison.files import _csv, write_files
+from cnnlab.comparison.plan import is_repeatable
 from cnnlab.comparison.reuse import FinishedRuns
 from cnnlab.data import load
 from cnnlab.errors import MachineError, NumericError, UsageError
@@ -268,6 +270,9 @@ def test_further_seeds_of_runs_of_different_lengths_are_refused(own_world):
     cnnlab.train("mlp:depth=1,width=16", name="long", **SMALL | {"epochs": 3})
     comparison, _ = compared("short", "long", epochs=None)
     assert any("no equal budget" in notice for notice in comparison.notices)
+    short, long = enter(("short", "long"), settings=(), flags={}, out=Path("runs"), trust_code=False)
+    assert [is_repeatable(short, 3, "torch"), is_repeatable(long, 3, "torch")] == [False, True]
+    assert not is_repeatable(long, 3, "numpy")
     with pytest.raises(UsageError, match=r"short is a run of 2 epochs; its further seeds .* for 3") as caught:
         compared("short", "long", epochs=None, seeds=2)
     assert f"short={Path('runs/short/recipe.yaml')}" in caught.value.hint
@@ -325,7 +330,7 @@ def test_folders_that_are_no_comparison_are_left_alone(own_world, digits_run):
     shutil.copytree(digits_run, "runs/taken")
     with pytest.raises(UsageError, match="already exists and is not a comparison"):
         compared(name="taken")
-    with pytest.raises(UsageError, match="a name is made of letters"):
+    with pytest.raises(UsageError, match="is made of letters, digits, dots, dashes and underscores, at most 60"):
         compared(name="a/b")
 
 

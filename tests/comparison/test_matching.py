@@ -1,6 +1,7 @@
 """`--match`: what the width costs, counted by hand; what no width satisfies."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 
@@ -13,8 +14,6 @@ SHAPE, CLASSES = (3, 32, 32), 10
 
 
 def entered(*specs):
-    from pathlib import Path
-
     return enter(specs, settings=(), flags={"--data": "digits"}, out=Path("runs"), trust_code=False)
 
 
@@ -61,8 +60,13 @@ def test_between_two_widths_both_are_told():
 
 
 def test_nets_without_a_width_are_refused_unless_they_match_already():
-    with pytest.raises(UsageError, match=r"lenet has no width to change; it has .* parameters \(-"):
+    with pytest.raises(UsageError, match=r"lenet has no width that cnnlab could .* has .* parameters \(-") as caught:
         match_widths(entered("cnn", "lenet"), "params", SHAPE, CLASSES)
+    assert "Put it first" in caught.value.hint
+    Path("flat.yaml").write_text("model: {arch: seq, layers: [flatten, {linear: classes}]}")
+    with pytest.raises(UsageError, match="flat.yaml has no width") as caught:
+        match_widths(entered("lenet", "flat.yaml"), "params", SHAPE, CLASSES)
+    assert "Nor has the first" in caught.value.hint
     assert match_widths(entered("lenet", "b=lenet"), "params", SHAPE, CLASSES)[1].matched is None
 
 

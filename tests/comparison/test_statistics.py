@@ -109,6 +109,10 @@ def test_seeds_for_a_medium_effect_are_cohens():
     assert statistics.more_seeds(differences) == math.ceil(pairs) - 4 == 38
 
 
+def test_as_many_seeds_as_there_may_be_ask_for_none():
+    assert statistics.more_seeds(np.repeat(pair(40, 5, 400), statistics.MOST_SEEDS, axis=0)) is None
+
+
 def test_fewer_than_three_seeds_ask_for_three_and_hopeless_ones_for_none():
     assert statistics.more_seeds(pair(3, 2, 100)) == 2
     assert statistics.more_seeds(np.repeat(pair(3, 2, 100), 2, axis=0)) is None  # 1 point, and the images' error is 2
@@ -165,6 +169,9 @@ def test_nets_that_are_still_learning_are_not_told_apart_by_one_seed():
     assert test.training_noise == pytest.approx(0.2)  # ten epochs of two points
     assert test.better is None
     assert "within a third of the training their accuracy still moved by 20.0 points" in test.verdict
+    assert "2 seeds more would say whether it lasts (--seeds 3)" in test.verdict
+    finished = [pair[0], replace(pair[1], repeatable=False)]
+    assert "seeds more" not in judge(finished, (0,), 0.1)[0].verdict
     settled = [replace(one, accuracies=([0.1] * 10 + [0.6] * 20,)) for one in pair]
     assert judge(settled, (0,), 0.1)[0].better == "a"
 

@@ -1,6 +1,7 @@
 """Folders of pictures: what is found, what is left out, what is refused."""
 
 import os
+import re
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -203,11 +204,23 @@ def test_duplicates_across_parts_are_counted_and_refused(picture_folder):
     root = picture_folder({"train/a": 9, "train/b": 9, "test/a": 5, "test/b": 5})
     for index in (0, 3):
         (root / f"test/b/000{index}.png").write_bytes((root / f"train/a/000{index}.png").read_bytes())
-    with pytest.raises(DataError, match=r"copies in train and test: 2 pictures, 20\.0% of test") as caught:
+    with pytest.raises(DataError, match=r"copies in train and test: 2 pictures, 20\.0% of test, ") as caught:
         load(str(root))
     assert "--allow-duplicates" in caught.value.hint
     data = load(str(root), allow_duplicates=True)
-    assert data.notices == ("copies in train and test: 2 pictures, 20.0% of test (test/b/0000.png …)",)
+    described = "2 pictures, 20.0% of test, 2 of them under another label (test/b/0000.png is train/a/0000.png, …)"
+    assert data.notices == (f"copies in train and test: {described}",)
+
+
+def test_a_copy_in_the_part_that_was_set_aside_is_told_as_such(picture_folder):
+    root = picture_folder({"train/a": 9, "train/b": 9})
+    for index in range(9):
+        (root / f"train/b/1{index}.png").write_bytes((root / f"train/a/000{index}.png").read_bytes())
+    with pytest.raises(DataError, match=r"of test, which was set aside from train, \d of them under another") as caught:
+        load(str(root))
+    found = re.search(r"\(train/(.)/.*?(\d)\.png is train/(.)/.*?(\d)\.png", caught.value.message)
+    assert found is not None
+    assert (found[1] != found[3], found[2]) == (True, found[4])
 
 
 def test_copies_within_train_are_told(picture_folder):
@@ -215,7 +228,7 @@ def test_copies_within_train_are_told(picture_folder):
     for name in ("copy1", "copy2"):
         (root / f"train/b/{name}.png").write_bytes((root / "train/a/0000.png").read_bytes())
     notice = "copies within train: 2 pictures; a validation part split off may hold some of them"
-    torn = "the same picture under two labels in train: 1 picture (train/a/0000.png, train/b/copy1.png …)"
+    torn = "the same picture under two labels in train: 1 picture (train/a/0000.png is train/b/copy1.png)"
     assert load(str(root)).notices == (notice, torn)
     for part in ("a", "b"):
         shutil.copytree(root / "test" / part, root / "val" / part)

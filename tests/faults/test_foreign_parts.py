@@ -126,7 +126,8 @@ def test_a_comparison_with_such_a_link_among_its_runs(cli, part):
     Path("runs/cmp", part).symlink_to(TOO_LONG)
     ended = cli("compare", *nets, *asked, "--name", "cmp")
     assert ended.code == 4, ended.err
-    assert "a symbolic link where none is expected" in ended.err
+    assert "it is a symbolic link to " in ended.err
+    assert len(ended.err) < 600
     ended = cli("compare", nets[0], "c=mlp:depth=1,width=5", *asked, "--name", "another")
     assert ended.code == 0, ended.err
 

@@ -93,7 +93,7 @@ def test_a_part_of_a_run_that_leads_elsewhere_is_refused(cli, mine, part):
     (run / part).symlink_to(mine)
     command = ("evaluate", "base", "--offline") if part == "evaluation" else ("train", "--resume", "base", "--offline")
     ended = cli(*command, *(("--log", "tensorboard") if part == "tensorboard" else ()))
-    assert (ended.code, "it is a symbolic link where none is expected" in ended.err) == (4, True)
+    assert (ended.code, "it is a symbolic link to " in ended.err) == (4, True)
     assert {path.name: path.read_bytes() for path in mine.iterdir()} == before
 
 
@@ -104,7 +104,7 @@ def test_a_part_of_a_comparison_that_leads_elsewhere_is_refused(cli, mine, part)
     part.symlink_to(mine)
     (mine / ".project.tmp").mkdir()
     ended = cli(*COMPARE)
-    assert (ended.code, "it is a symbolic link where none is expected" in ended.err) == (4, True)
+    assert (ended.code, "it is a symbolic link to " in ended.err) == (4, True)
     assert (mine / ".project.tmp").is_dir()
     (mine / ".project.tmp").rmdir()
     assert unchanged(mine)

@@ -11,7 +11,7 @@ from cnnlab.imaging.kernels import Kernel
 from cnnlab.imaging.parsing import parse_kernel
 from cnnlab.imaging.pictures import Picture
 from cnnlab.report import sheet
-from cnnlab.report.matrix_panel import Block, draw_blocks
+from cnnlab.report.matrix_panel import Block, draw_blocks, number
 from cnnlab.report.style import BLUE, new_figure
 from cnnlab.report.window import find_window
 
@@ -126,6 +126,7 @@ def test_the_window_of_summed_channels_is_their_sum(kernel: str) -> None:
     assert window.responses[0] == pytest.approx(sum(window.responses[1:]))
     assert window.level == pytest.approx(min(window.responses[0], 255), abs=0.5)
     assert "summed over R (shown), G, B" in window.explain(result)
+    assert window.outcome(result).startswith("→ ")
 
 
 def test_a_gray_picture_has_no_channels_to_sum() -> None:
@@ -133,3 +134,5 @@ def test_a_gray_picture_has_no_channels_to_sum() -> None:
     window = find_window(result)
     assert window is not None
     assert "gx = " in window.explain(result)
+    assert window.outcome(result) == f"= {number(window.responses[1])}"
+    assert f"√(gx² + gy²) = {number(window.responses[0])}" in window.explain(result)

@@ -130,3 +130,12 @@ def test_a_matplotlibrc_in_the_current_folder_is_not_obeyed(case: str, first: st
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "10.0\n", "")
+
+
+@pytest.mark.parametrize("own", [None, "mine"])
+def test_the_environment_of_a_caller_stays_as_it_was(own: str | None) -> None:
+    code = "import os; from cnnlab.report import style; style.new_figure(1, 1); print(os.environ.get('MATPLOTLIBRC'))"
+    environment = {name: value for name, value in os.environ.items() if name != "MATPLOTLIBRC"}
+    environment |= {"MATPLOTLIBRC": own} if own else {}
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert (ended.stdout, ended.stderr) == (f"{own}\n", "")

@@ -323,8 +323,9 @@ def test_init_from_starts_with_the_best_weights(train_digits):
     begun = train_digits(net, "optim.lr=1e-12", epochs=1, init_from=run)
     best = max(row.val_acc for row in RunFolder(run).rows())
     assert begun.rows[0].val_acc == best
-    with pytest.raises(CheckpointError, match=r"lacks .conv1\.weight"):
+    with pytest.raises(CheckpointError, match=r"do not fit this net: .* lacks .conv1\.weight") as caught:
         train_digits(CNN, epochs=1, init_from=run)
+    assert f"--recipe {run}/recipe.yaml --init-from {run}" in caught.value.hint
 
 
 def test_a_run_from_other_weights_says_so_and_goes_on_from_them_before_its_first_save(train_digits):
