@@ -76,7 +76,7 @@ def test_quiet_says_nothing(cli, own_world):
         (("mlp:depth=0", "resnet:depth=8", "--match", "macs"), "no width of resnet:depth=8 comes within 2%"),
         (("mlp", "cnn", "--match", "size"), "'size' is not one of 'params', 'macs'"),
         (("mlp", "cnn", "--seeds", "0"), "'--seeds': expected greater than or equal to 1"),
-        (("mlp", "cnn", "--name", "a/b"), "a name is made of letters"),
+        (("mlp", "cnn", "--name", "a/b"), "is made of letters, digits"),
         (("mlp", "net.yaml"), "no such recipe: net.yaml"),
     ],
 )

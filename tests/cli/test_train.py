@@ -199,6 +199,16 @@ def test_dry_run_counts_the_images_and_their_pixels_as_a_training_does(cli, own_
     assert growing == pytest.approx(3 * 20 * (0.2 + 0.2 * (0.5**2 + 0.625**2 + 0.75**2 + 0.875**2)))
 
 
+@pytest.mark.parametrize("columns", [45, 50, 60, 80])
+def test_no_number_of_the_layer_table_is_broken_in_two(cli, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    told = cli("train", "--arch", "resnet:depth=8", "--dry-run", "--input", "3x224x224").out
+    for macs in ("115,605,504", "21,676,032"):
+        assert macs in told
+    assert all(len(line) <= columns for line in told.splitlines())
+    assert ("type" in told.split()) == (columns == 80)
+
+
 def test_the_layer_table_fits_80_columns(cli, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     for arch in ("resnet:depth=14", "torchvision:resnet18"):

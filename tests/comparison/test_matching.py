@@ -64,7 +64,7 @@ def test_nets_without_a_width_are_refused_unless_they_match_already():
         match_widths(entered("cnn", "lenet"), "params", SHAPE, CLASSES)
     assert "Put it first" in caught.value.hint
     Path("flat.yaml").write_text("model: {arch: seq, layers: [flatten, {linear: classes}]}")
-    with pytest.raises(UsageError, match="flat.yaml has no width") as caught:
+    with pytest.raises(UsageError, match=r"flat\.yaml has no width") as caught:
         match_widths(entered("lenet", "flat.yaml"), "params", SHAPE, CLASSES)
     assert "Nor has the first" in caught.value.hint
     assert match_widths(entered("lenet", "b=lenet"), "params", SHAPE, CLASSES)[1].matched is None
