@@ -26,6 +26,7 @@ NET = "mlp:depth=1,width=8"
         (lambda: cnnlab.compare("mlp", "cnn", devise="cpu"), "there is no argument 'devise'"),
         (lambda: cnnlab.filter_image("x.png", "sobel-x", pad="mirror"), "pad: expected "),
         (lambda: cnnlab.train(NET, epohs=1), "there is no argument 'epohs'"),
+        (lambda: cnnlab.train(NET, others=1), "there is no argument 'others'"),
         (lambda: cnnlab.train(dict, epochs=1), "expected text such as 'cnn:width=64', received type"),
         (lambda: cnnlab.filter_image([[1, 2]], None), "the kernel is not a matrix|the kernel is empty or no matrix"),
         (lambda: cnnlab.filter_image([[1, 2], [3]], "edge"), "expected pixels"),

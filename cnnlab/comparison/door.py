@@ -68,4 +68,4 @@ def compare(
         allow_duplicates=allow_duplicates,
     )
     options = Options(seeds, match, band, x, tuple(set), flags, trust_code)
-    return run(specs, options, Settings.of(signature(compare).parameters, **settings), tell)
+    return run(specs, options, Settings.of(signature(compare).parameters.keys() - {"settings"}, **settings), tell)

@@ -264,7 +264,6 @@ class _Work:
 
     def _write(self, result: Evaluation, worst: np.ndarray) -> None:
         document, confusion, classes, calibration, mistakes = result.files
-        require_no_link(document.parent)
         with writing(document.parent):
             document.parent.mkdir(exist_ok=True)
         data = with_stand_in(result.data, result.data_requested, result.fallback)

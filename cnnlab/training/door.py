@@ -64,7 +64,7 @@ def train(
         skip_bad=skip_bad,
         allow_duplicates=allow_duplicates,
     )
-    chosen, assignments = Settings.of(signature(train).parameters, **settings), tuple(set)
+    chosen, assignments = Settings.of(signature(train).parameters.keys() - {"settings"}, **settings), tuple(set)
     if resume is not None:
         require_alone(chosen, {"--arch": arch, "--recipe": recipe, "--set": assignments, **flags})
         path = find_run(resume, chosen.out)

@@ -40,7 +40,7 @@ class Settings:
         require_choice("engine", self.engine, get_args(EngineName))
 
     @classmethod
-    def of(cls, others: Iterable[str] = (), **given: Any) -> "Settings":
+    def of(cls, others: Iterable[str] = (), /, **given: Any) -> "Settings":
         """From keyword arguments; a path may be text. `others`: what else the caller takes, for what is misspelt.
 
         Raises:

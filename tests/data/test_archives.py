@@ -124,6 +124,13 @@ def test_a_member_of_a_zip_without_a_name_or_with_a_folders_is_passed_over(pictu
     assert load(str(tmp_path / "set.zip")).fingerprint == load(str(root)).fingerprint
 
 
+def test_a_long_name_in_a_zip_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("train/a/" + "x" * 5000 + ".png", b"x")
+    with pytest.raises(DataError, match=r"a name of 5,012 characters"):
+        load(str(tmp_path / "x.zip"))
+
+
 def test_a_member_twice_is_refused(tmp_path):
     with tarfile.open(tmp_path / "x.tar", "w") as archive:
         for _ in range(2):
